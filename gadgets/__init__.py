@@ -1,0 +1,1 @@
+"""Gadgetron gadgets: thin functions between a connection and ``untrained_recon``. Only this package imports ``gadgetron``."""

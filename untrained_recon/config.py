@@ -1,0 +1,181 @@
+"""Typed configuration: presets and YAML files, with overrides from the command line or from a Gadgetron chain.
+
+Everything is checked by one strict schema, so a misspelt key or a number out of range ends as a :class:`ConfigError` that names
+the dotted path, before any data are touched.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from untrained_recon.errors import ConfigError
+
+PRESETS = "untrained_recon.presets"
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys and wrong types are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+
+
+class ScanConfig(Section):
+    """How acquisitions become images."""
+
+    flush: Literal["flags", "close"] = Field("flags", description="send an image at LAST_IN_SLICE/REPETITION, or all at the end")
+
+
+class MapsConfig(Section):
+    """ESPIRiT."""
+
+    calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines to use")
+    kernel_width: int = Field(6, ge=2, le=16, description="k-space kernel width")
+    thresh: float = Field(0.02, gt=0, lt=1, description="singular values below this share of the largest are left out")
+    crop: float = Field(0.8, ge=0, lt=1, description="maps are zero where the eigenvalue is below")
+    power_iterations: int = Field(100, ge=1, le=1000, description="iterations of the power method")
+
+
+class NetworkConfig(Section):
+    """ConvDecoder."""
+
+    layers: int = Field(5, ge=2, le=16, description="layers, the final 1×1 convolution included")
+    channels: int = Field(64, ge=1, le=1024, description="channels per layer")
+    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input")
+
+
+class FitConfig(Section):
+    """Optimisation."""
+
+    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of Adam")
+    lr: float = Field(0.01, gt=0, le=1, description="step size (the largest of the cycle with one-cycle)")
+    schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
+    weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
+
+
+class ReconConfig(Section):
+    """Which reconstruction of the paper."""
+
+    mode: Literal["maps", "coils"] = Field("maps", description="Step 1-B with ESPIRiT maps, or Step 1-A coil by coil")
+    data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
+
+
+class OutputConfig(Section):
+    """What leaves the gadget besides the magnitude series."""
+
+    complex: bool = Field(False, description="also send a coil-combined complex series")
+
+
+class Config(Section):
+    """All settings of a reconstruction."""
+
+    name: str = Field("custom", description="name of the configuration, for the record in the images")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the network's input and initial weights")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`auto`, `cpu`, `cuda` or `cuda:N`")
+    scan: ScanConfig = ScanConfig()
+    maps: MapsConfig = MapsConfig()
+    network: NetworkConfig = NetworkConfig()
+    fit: FitConfig = FitConfig()
+    recon: ReconConfig = ReconConfig()
+    output: OutputConfig = OutputConfig()
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that change with any setting."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML follows YAML 1.1, where ``1e-3`` is a string; here it is a number."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def preset_names() -> list[str]:
+    """Names of the configurations that ship with the package."""
+    return sorted(p.name.removesuffix(".yaml") for p in resources.files(PRESETS).iterdir() if p.name.endswith(".yaml"))
+
+
+def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Config:
+    """Load a preset or a YAML file and apply overrides.
+
+    Args:
+        name_or_path: Name of a preset, or path of a ``.yaml`` file.
+        overrides: Dotted path to value, the value in YAML notation: ``{"fit.lr": "1e-2"}``.
+
+    Raises:
+        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema.
+    """
+    text = _read(name_or_path)
+    values = _parse(text, name_or_path)
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration {name_or_path!r}: expected keys and values, got {type(values).__name__}")
+    values.setdefault("name", Path(name_or_path).stem)
+    for path, value in (overrides or {}).items():
+        _set(values, path, _parse(value, path))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"configuration {name_or_path!r}: {_describe(error)}") from error
+
+
+def _read(name_or_path: str) -> str:
+    if name_or_path in preset_names():
+        return (resources.files(PRESETS) / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        known = ", ".join(preset_names())
+        raise ConfigError(f"configuration {name_or_path!r} is neither a preset ({known}) nor a .yaml file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {name_or_path!r} cannot be read: {error}") from error
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _set(values: dict[str, Any], path: str, value: Any) -> None:
+    *parents, key = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {parent!r} is a value, not a section")
+    values[key] = value
+
+
+def _describe(error: ValidationError) -> str:
+    return "; ".join(_describe_one(e["type"], e["loc"], e["msg"], e["input"]) for e in error.errors())
+
+
+def _describe_one(kind: str, loc: tuple[int | str, ...], message: str, value: Any) -> str:
+    path = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(path, _known_paths(Config), n=1)
+        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}"
+
+
+def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
+    paths = []
+    for name, field in section.model_fields.items():
+        paths.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            paths += _known_paths(field.annotation, f"{prefix}{name}.")
+    return paths

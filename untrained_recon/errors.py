@@ -1,0 +1,69 @@
+"""Named errors. Each message says what was wrong, where, and what to do; at the host each ends as an ERROR."""
+
+
+class ReconError(Exception):
+    """Base of every error that a person at the scanner or at the command line is meant to read."""
+
+
+class ConfigError(ReconError):
+    """The configuration holds an unknown key, a wrong type or a value out of range; names the dotted path."""
+
+
+class RawFileError(ReconError):
+    """A raw data file cannot be read as ISMRMRD."""
+
+
+class HeaderError(ReconError):
+    """The ISMRMRD XML header is broken or lacks what reconstruction needs."""
+
+
+class UnsupportedScanError(ReconError):
+    """The scan is valid but of a kind that is not reconstructed (3-D, non-Cartesian)."""
+
+
+class AcquisitionError(ReconError):
+    """A readout does not fit the scan it arrived in."""
+
+
+class ChannelCountError(AcquisitionError):
+    """The number of receive channels changed during the scan."""
+
+
+class NonFiniteError(AcquisitionError):
+    """A readout holds NaN or Inf samples."""
+
+
+class EncodingError(AcquisitionError):
+    """An encoding counter points outside the encoded matrix."""
+
+
+class LateAcquisitionError(AcquisitionError):
+    """A readout arrived for an image that had been sent already."""
+
+
+class NoImagingDataError(ReconError):
+    """The scan ended without a single imaging readout."""
+
+
+class NoiseError(ReconError):
+    """The noise scan gives no usable coil covariance."""
+
+
+class CalibrationError(ReconError):
+    """The calibration region does not allow coil sensitivities to be estimated."""
+
+
+class FitError(ReconError):
+    """The network could not be fitted (the loss is no longer finite)."""
+
+
+class ProtocolError(ReconError):
+    """The byte stream between host and gadget broke its format or ended early."""
+
+
+class ReplayError(ReconError):
+    """A replay ended without every expected image: the gadget reported an error, died or left images out."""
+
+
+class MissingExtraError(ReconError):
+    """An optional dependency is needed for what was asked."""

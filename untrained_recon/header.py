@@ -1,0 +1,90 @@
+"""The ISMRMRD XML header, reduced to what reconstruction needs and checked before any data arrive."""
+
+import warnings
+from typing import Any, TypeVar
+
+from ismrmrd import xsd
+from xsdata.exceptions import ConverterWarning
+
+from untrained_recon.errors import HeaderError, UnsupportedScanError
+from untrained_recon.types import Encoding, Header, ImageIndex
+
+DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
+SEPARATE_MODES = ("separate", "external")
+
+Number = TypeVar("Number", int, float)
+
+
+def parse_header(xml: bytes) -> Header:
+    """Parse and check an ISMRMRD XML header.
+
+    Args:
+        xml: The document; trailing NUL bytes are ignored, as some hosts append one.
+
+    Raises:
+        HeaderError: Not XML, not an ISMRMRD header, or a needed value missing or senseless.
+        UnsupportedScanError: 3-D or non-Cartesian encoding.
+    """
+    document = _parse_document(xml.rstrip(b"\0"))
+    if not document.encoding:
+        raise HeaderError("the ISMRMRD header has no <encoding>")
+    system = document.acquisitionSystemInformation
+    bandwidth = getattr(system, "relativeReceiverNoiseBandwidth", None)
+    measurement = document.measurementInformation
+    return Header(
+        encodings=tuple(_encoding(e, f"encoding[{n}]") for n, e in enumerate(document.encoding)),
+        noise_bandwidth=bandwidth if isinstance(bandwidth, float) and bandwidth > 0 else DEFAULT_NOISE_BANDWIDTH,
+        protocol_name=getattr(measurement, "protocolName", None) or "",
+    )
+
+
+def _parse_document(xml: bytes) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConverterWarning)  # otherwise a wrong value is kept as a string
+            return xsd.CreateFromDocument(xml)
+    except (ValueError, TypeError, ConverterWarning) as error:
+        raise HeaderError(f"the ISMRMRD header cannot be parsed: {' '.join(str(error).split())}") from error
+
+
+def _encoding(e: Any, where: str) -> Encoding:
+    trajectory = getattr(e.trajectory, "value", e.trajectory)
+    if trajectory != "cartesian":
+        raise UnsupportedScanError(f"{where}: trajectory {trajectory!r}; only Cartesian scans are reconstructed")
+    encoded, recon = _space(e.encodedSpace, f"{where}.encodedSpace"), _space(e.reconSpace, f"{where}.reconSpace")
+    if encoded[0][2] > 1:
+        raise UnsupportedScanError(f"{where}: 3-D encoding with {encoded[0][2]} partitions; only 2-D scans are reconstructed")
+    parallel = e.parallelImaging
+    mode = getattr(getattr(parallel, "calibrationMode", None), "value", None)
+    factor = getattr(getattr(parallel, "accelerationFactor", None), "kspace_encoding_step_1", None)
+    limits = e.encodingLimits
+    step_1 = getattr(limits, "kspace_encoding_step_1", None)
+    (n_x, n_y, _), encoded_fov = encoded
+    (recon_x, recon_y, _), recon_fov = recon
+    return Encoding(
+        encoded_shape=(n_y, n_x),
+        recon_shape=(recon_y, recon_x),
+        encoded_fov=(encoded_fov[2], encoded_fov[1], encoded_fov[0]),
+        recon_fov=(recon_fov[2], recon_fov[1], recon_fov[0]),
+        center_y=n_y // 2 if step_1 is None else int(step_1.center),
+        counts=ImageIndex(1, *(_count(limits, name) for name in ImageIndex._fields[1:])),
+        separate_calibration=mode in SEPARATE_MODES,
+        acceleration=float(factor or 1),
+    )
+
+
+def _space(space: Any, where: str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    matrix = tuple(_positive(getattr(space.matrixSize, axis), f"{where}.matrixSize.{axis}") for axis in "xyz")
+    fov = tuple(_positive(getattr(space.fieldOfView_mm, axis), f"{where}.fieldOfView_mm.{axis}") for axis in "xyz")
+    return (matrix[0], matrix[1], matrix[2]), (fov[0], fov[1], fov[2])
+
+
+def _positive(value: Number, where: str) -> Number:
+    if not 0 < value < 65536:
+        raise HeaderError(f"{where} of the ISMRMRD header is {value}; it must be positive")
+    return value
+
+
+def _count(limits: Any, name: str) -> int:
+    limit = getattr(limits, name, None)
+    return 1 if limit is None else int(limit.maximum) + 1

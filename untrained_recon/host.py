@@ -1,0 +1,176 @@
+"""The host's side of a gadget connection: start the gadget, play a scan to it in Gadgetron's wire protocol, take what comes back.
+
+Little endian, each message a uint16 id and its payload. To the gadget: CONFIG, HEADER, acquisitions and waveforms, CLOSE. From the
+gadget: images, items passed through, ERROR, CLOSE.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TypeAlias
+from xml.sax.saxutils import quoteattr
+
+import ismrmrd
+
+from untrained_recon.errors import ProtocolError, ReplayError
+
+logger = logging.getLogger(__name__)
+
+CONFIG, HEADER, CLOSE, ERROR = 2, 3, 4, 8
+ACQUISITION, IMAGE, WAVEFORM = 1008, 1022, 1026
+
+START_TIMEOUT_S = 60.0
+EXIT_TIMEOUT_S = 30.0
+
+Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
+Returned: TypeAlias = ismrmrd.Image | ismrmrd.Waveform
+
+
+def configuration_xml(properties: Mapping[str, str]) -> bytes:
+    """The ``<configuration>`` node with which a chain passes properties to a gadget."""
+    lines = [f"<property name={quoteattr(name)} value={quoteattr(value)}/>" for name, value in properties.items()]
+    return "".join(['<?xml version="1.0"?><configuration>', *lines, "</configuration>"]).encode()
+
+
+class GadgetProcess:
+    """A gadget in a process of its own, connected over a local socket as Gadgetron connects it.
+
+    Args:
+        module: Module of the gadget.
+        target: Function in it.
+        on_log: Takes every line that the gadget writes to its log.
+
+    Raises:
+        ReplayError: The gadget did not connect back.
+    """
+
+    def __init__(self, module: str, target: str, on_log: Callable[[str], None]) -> None:
+        with socket.create_server(("localhost", 0)) as server:
+            port = server.getsockname()[1]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gadgets", str(port), module, target],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+            self._log_reader = threading.Thread(target=self._read_log, args=(on_log,), daemon=True)
+            self._log_reader.start()
+            server.settimeout(START_TIMEOUT_S)
+            try:
+                self._socket, _ = server.accept()
+            except TimeoutError as error:
+                self._end()
+                raise ReplayError(f"the gadget did not connect back within {START_TIMEOUT_S:.0f} s") from error
+
+    def __enter__(self) -> "GadgetProcess":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._socket.close()
+        self._end()
+
+    def exchange(self, config: bytes, header: bytes, items: Iterable[Item]) -> Iterator[Returned]:
+        """Play a scan and yield what comes back, while the scan is still being sent.
+
+        Raises:
+            ReplayError: The gadget reported an ERROR, died, or ended with another exit status than 0.
+            Exception: Whatever reading ``items`` raised.
+        """
+        sender = _Sender(self._socket, config, header, items)
+        sender.start()
+        error_text, closed = "", False
+        stream = self._socket.makefile("rb")
+        try:
+            while not closed:
+                item = _receive(stream.read)
+                if item is None:
+                    closed = True
+                elif isinstance(item, str):
+                    error_text = error_text or item
+                else:
+                    yield item
+        except (ProtocolError, OSError) as broken:
+            error_text = error_text or f"the gadget's connection broke: {broken}"
+        sender.join()
+        if sender.failure is not None:
+            raise sender.failure
+        status = self._wait()
+        if error_text:
+            raise ReplayError(error_text)
+        if status != 0:
+            raise ReplayError(f"the gadget ended with exit status {status} without saying why; see its log")
+
+    def _wait(self) -> int:
+        try:
+            return self._process.wait(EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise ReplayError(f"the gadget did not end within {EXIT_TIMEOUT_S:.0f} s after CLOSE") from error
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._log_reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read_log(self, on_log: Callable[[str], None]) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            on_log(line.rstrip("\n"))
+
+
+class _Sender(threading.Thread):
+    """Sends a scan; ``failure`` keeps what went wrong in reading it. A gadget that is gone shows on the receiving side."""
+
+    def __init__(self, sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item]) -> None:
+        super().__init__(daemon=True)
+        self.failure: Exception | None = None
+        self._socket, self._config, self._header, self._items = sock, config, header, items
+
+    def run(self) -> None:
+        try:
+            for message_id, payload in ((CONFIG, self._config), (HEADER, self._header)):
+                self._socket.sendall(struct.pack("<HI", message_id, len(payload)) + payload)
+            for item in self._items:
+                message_id = WAVEFORM if isinstance(item, ismrmrd.Waveform) else ACQUISITION
+                self._socket.sendall(struct.pack("<H", message_id) + item.to_bytes())
+            self._socket.sendall(struct.pack("<H", CLOSE))
+        except ConnectionError as error:
+            logger.debug("the gadget stopped listening: %s", error)
+        except Exception as error:  # handed to the receiving thread; the gadget must not wait for more
+            self.failure = error
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
+
+
+def _receive(read: Callable[[int], bytes]) -> Returned | str | None:
+    """The next image or waveform, the text of an ERROR, or None at CLOSE."""
+
+    def exactly(n: int) -> bytes:
+        data = read(n)
+        if len(data) < n:
+            raise ProtocolError("it ended without CLOSE")
+        return data
+
+    (message_id,) = struct.unpack("<H", exactly(2))
+    if message_id == CLOSE:
+        return None
+    if message_id == IMAGE:
+        return ismrmrd.Image.deserialize_from(exactly)
+    if message_id == WAVEFORM:
+        return ismrmrd.Waveform.deserialize_from(exactly)
+    if message_id == ERROR:
+        (length,) = struct.unpack("<Q", exactly(8))
+        return exactly(length).decode(errors="replace")
+    raise ProtocolError(f"it sent message id {message_id}, which a host does not take")

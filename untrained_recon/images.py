@@ -1,0 +1,88 @@
+"""Reconstructions as ISMRMRD images, ready for a Gadgetron chain or an image file."""
+
+import ismrmrd
+import numpy as np
+
+from untrained_recon import __version__
+from untrained_recon.config import Config
+from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, Reconstruction
+
+SERIES = {"magnitude": 0, "complex": 1}
+"""Kinds of image and the number N of their group ``image_N`` in an image file; new kinds are added at the end."""
+
+SERIES_PER_ENCODING = 10
+
+
+def series_index(kind: str, encoding: int) -> int:
+    """``image_series_index`` of a kind of image: 1 for the magnitude of encoding space 0, other spaces 10 apart."""
+    return 1 + SERIES[kind] + SERIES_PER_ENCODING * encoding
+
+
+def expected_series(config: Config) -> list[str]:
+    """The kinds of image that a configuration sends."""
+    return ["magnitude", "complex"] if config.output.complex else ["magnitude"]
+
+
+def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, config: Config) -> ismrmrd.Image:
+    """One ISMRMRD image with geometry, indices, window and provenance.
+
+    Geometry and time stamps are those of the readout nearest to the centre of k-space, the field of view is ``reconSpace``'s.
+
+    Args:
+        kind: A key of :data:`SERIES`.
+        recon: The reconstruction.
+        data: What it was made from.
+        header: Protocol name.
+        config: For the provenance in the meta attributes.
+    """
+    pixels = recon.magnitude if kind == "magnitude" else recon.complex_img
+    fov_z, fov_y, fov_x = data.encoding.recon_fov
+    image = ismrmrd.Image.from_array(
+        pixels,
+        acquisition=ismrmrd.Acquisition(data.reference),
+        transpose=False,
+        image_type=ismrmrd.IMTYPE_MAGNITUDE if kind == "magnitude" else ismrmrd.IMTYPE_COMPLEX,
+        image_index=image_number(data.index, data.encoding),
+        image_series_index=series_index(kind, data.index.encoding),
+        field_of_view=(fov_x, fov_y, fov_z),
+    )
+    image.meta = {**_display(recon, header), **_provenance(recon, data, config)}
+    return image
+
+
+def image_number(index: ImageIndex, encoding: Encoding) -> int:
+    """``image_index``: mixed radix over average, repetition, set, phase, contrast and slice, from 1, within 16 bits."""
+    number = 0
+    for name in ("average", "repetition", "set", "phase", "contrast", "slice"):
+        number = number * max(1, getattr(encoding.counts, name)) + getattr(index, name)
+    return number % 65535 + 1
+
+
+def _display(recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
+    low, high = (float(v) for v in np.percentile(recon.magnitude, (1, 99.5)))
+    return {
+        "GADGETRON_DataRole": "Image",
+        "GADGETRON_ImageComment": f"{header.protocol_name} un-trained reconstruction ({recon.method})".strip(),
+        "GADGETRON_SeqDescription": "_UNTRAINED",
+        "GADGETRON_ImageProcessingHistory": ["UNTRAINED", recon.method.upper()],
+        "GADGETRON_WindowCenter": f"{(low + high) / 2:.6g}",
+        "GADGETRON_WindowWidth": f"{high - low:.6g}",
+        "GADGETRON_ScaleRatio": "1",
+    }
+
+
+def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str, str | list[str]]:
+    return {
+        "untrained_recon_version": __version__,
+        "untrained_recon_config": config.name,
+        "untrained_recon_config_hash": config.hash,
+        "untrained_recon_seed": str(config.seed),
+        "untrained_recon_method": recon.method,
+        "untrained_recon_iterations": str(recon.iterations),
+        "untrained_recon_stop_reason": recon.stop_reason,
+        "untrained_recon_final_loss": f"{recon.loss:.6g}",
+        "untrained_recon_seconds": f"{recon.seconds:.2f}",
+        "untrained_recon_device": recon.device,
+        "untrained_recon_acceleration": f"{data.acceleration:.3f}",
+        "untrained_recon_prewhitened": str(data.prewhitened).lower(),
+    }

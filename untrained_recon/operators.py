@@ -1,0 +1,130 @@
+"""Linear operators of Cartesian MRI on PyTorch tensors (axes and FFT convention: ``untrained_recon.types``)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+AXES = (-2, -1)
+
+
+def fft2(img: Tensor) -> Tensor:
+    """Centred orthonormal 2-D Fourier transform over the last two axes, image to k-space."""
+    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(img, dim=AXES), norm="ortho"), dim=AXES)
+
+
+def ifft2(ksp: Tensor) -> Tensor:
+    """Inverse of :func:`fft2`, k-space to image."""
+    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(ksp, dim=AXES), norm="ortho"), dim=AXES)
+
+
+def rss(coil_imgs: Tensor) -> Tensor:
+    """Root sum of squares over the coil axis (paper, eq. 1).
+
+    Args:
+        coil_imgs: complex ``(n_coils, n_y, n_x)``.
+
+    Returns:
+        Real ``(n_y, n_x)``.
+    """
+    return torch.linalg.vector_norm(coil_imgs, dim=0)
+
+
+def resize(x: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Cut or zero-pad the last two axes to ``shape`` about their centres ``n // 2``."""
+    for axis, size in zip(AXES, shape, strict=True):
+        n = x.shape[axis]
+        if size <= n:
+            x = x.narrow(axis, n // 2 - size // 2, size)
+        else:
+            before = size // 2 - n // 2
+            pad = (before, size - n - before) if axis == -1 else (0, 0, before, size - n - before)
+            x = torch.nn.functional.pad(x, pad)
+    return x
+
+
+class LinearOperator(ABC):
+    """A linear map with known shapes; the public calls check them, ``_apply`` and ``_adjoint`` compute.
+
+    Attributes:
+        ishape: Shape of the input of the forward map.
+        oshape: Shape of its output.
+    """
+
+    def __init__(self, ishape: Sequence[int], oshape: Sequence[int]) -> None:
+        self.ishape = tuple(ishape)
+        self.oshape = tuple(oshape)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Forward map. Raises ValueError when ``x`` is not of ``ishape``."""
+        return self._apply(self._checked(x, self.ishape))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Adjoint map. Raises ValueError when ``y`` is not of ``oshape``."""
+        return self._adjoint(self._checked(y, self.oshape))
+
+    def _checked(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if tuple(x.shape) != shape:
+            raise ValueError(f"{type(self).__name__} takes shape {shape}, got {tuple(x.shape)}")
+        return x
+
+    @abstractmethod
+    def _apply(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _adjoint(self, y: Tensor) -> Tensor: ...
+
+
+class CoilFourier(LinearOperator):
+    """``M F``: coil images to sampled k-space, each coil on its own (paper, eq. 3).
+
+    Args:
+        mask: bool ``(n_y, n_x)``, True where sampled.
+        n_coils: Number of coils.
+    """
+
+    def __init__(self, mask: Tensor, n_coils: int) -> None:
+        shape = (n_coils, *mask.shape)
+        super().__init__(shape, shape)
+        self.mask = mask
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return fft2(x) * self.mask
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return ifft2(y * self.mask)
+
+
+class Sense(LinearOperator):
+    """``M F S``: image to sampled multi-coil k-space through sensitivity maps (paper, eq. 4).
+
+    Args:
+        mps: complex ``(n_coils, n_y, n_x)``.
+        mask: bool ``(n_y, n_x)``, True where sampled.
+    """
+
+    def __init__(self, mps: Tensor, mask: Tensor) -> None:
+        super().__init__(tuple(mps.shape[1:]), tuple(mps.shape))
+        self.mps = mps
+        self.mask = mask
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return fft2(self.mps * x) * self.mask
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return (self.mps.conj() * ifft2(y * self.mask)).sum(dim=0)
+
+
+def data_consistency(coil_imgs: Tensor, ksp: Tensor, mask: Tensor) -> Tensor:
+    """Step 2 of the paper: put the measured samples back, coil by coil.
+
+    Args:
+        coil_imgs: complex ``(n_coils, n_y, n_x)``, what the network made of each coil.
+        ksp: complex ``(n_coils, n_y, n_x)``, the measurement.
+        mask: bool ``(n_y, n_x)``, True where measured.
+
+    Returns:
+        Coil images whose k-space equals ``ksp`` on the mask.
+    """
+    return ifft2(torch.where(mask, ksp, fft2(coil_imgs)))

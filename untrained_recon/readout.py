@@ -1,0 +1,132 @@
+"""One acquisition → samples at their place on the encoded grid."""
+
+from dataclasses import dataclass
+
+import ismrmrd
+import numpy as np
+import sigpy
+
+from untrained_recon.errors import EncodingError, NonFiniteError
+from untrained_recon.types import BoolArray, ComplexArray, Encoding
+
+NOT_IMAGING = (
+    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
+    ismrmrd.ACQ_IS_NAVIGATION_DATA,
+    ismrmrd.ACQ_IS_PHASECORR_DATA,
+    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
+    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
+)
+
+
+def is_noise(acq: ismrmrd.Acquisition) -> bool:
+    """Whether the readout belongs to the noise scan."""
+    return bool(acq.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT))
+
+
+def is_cartesian(acq: ismrmrd.Acquisition) -> bool:
+    """Whether the readout is a k-space line of the object: imaging, calibration or both."""
+    return not any(acq.is_flag_set(flag) for flag in NOT_IMAGING)
+
+
+def is_calibration_only(acq: ismrmrd.Acquisition) -> bool:
+    """Whether the readout is a calibration line that is not an imaging line too (flag 20 without 21)."""
+    return bool(
+        acq.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+        and not acq.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    )
+
+
+def describe(acq: ismrmrd.Acquisition) -> str:
+    """Where a readout stands in the scan, for messages."""
+    return f"acquisition {acq.scan_counter} (slice {acq.idx.slice}, step 1 {acq.idx.kspace_encode_step_1})"
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Samples of one line.
+
+    Attributes:
+        line: Row of the encoded grid.
+        start: Column of the first sample.
+        grid: Columns of the grid that ``start`` counts on: the encoded matrix, or the image's where oversampling is gone already.
+        data: complex64 ``(n_coils, n_samples)``.
+    """
+
+    line: int
+    start: int
+    grid: int
+    data: ComplexArray
+
+
+def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
+    """Discard, reverse and centre the samples of an acquisition.
+
+    Line ``encoded_y // 2`` of the grid is the one that the encoding limits name as centre; column ``grid // 2`` is
+    ``center_sample``.
+
+    Raises:
+        NonFiniteError: A sample is NaN or infinite.
+        EncodingError: The line or the samples lie outside the encoded matrix.
+    """
+    data = np.asarray(acq.data)
+    if not np.isfinite(data).all():
+        raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; check the receive chain and repeat the scan")
+    center = int(acq.center_sample)
+    if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
+        data, center = data[:, ::-1], data.shape[1] - 1 - center
+    end = data.shape[1] - acq.discard_post
+    data, center = data[:, acq.discard_pre : end], center - acq.discard_pre
+
+    n_y, encoded_x = encoding.encoded_shape
+    line = acq.idx.kspace_encode_step_1 + n_y // 2 - encoding.center_y
+    if not 0 <= line < n_y:
+        raise EncodingError(
+            f"{describe(acq)}: line {line} is outside the encoded matrix of {n_y} lines (centre is step {encoding.center_y})"
+        )
+    # a readout reaches the edge of its grid on one side at least: if it fits the image's grid, oversampling is gone already
+    image_x = encoding.image_shape[1]
+    grid = image_x if 2 * max(center, data.shape[1] - center) <= image_x + 1 else encoded_x
+    start = grid // 2 - center
+    if start < 0 or start + data.shape[1] > grid or data.shape[1] == 0:
+        raise EncodingError(
+            f"{describe(acq)}: {data.shape[1]} samples with centre {center} do not fit a readout of {grid} encoded samples"
+        )
+    return Readout(line=line, start=start, grid=grid, data=data)
+
+
+def to_grid(readouts: list[Readout], encoding: Encoding) -> tuple[ComplexArray, BoolArray]:
+    """Put readouts on the grid of the image: repeated samples averaged, readout oversampling removed.
+
+    Args:
+        readouts: At least one; all of the same ``grid`` and coils.
+        encoding: Gives the shapes.
+
+    Returns:
+        complex64 ``(n_coils, n_y, n_x)`` and the bool mask ``(n_y, n_x)``.
+    """
+    n_y, n_x = encoding.image_shape
+    grid = readouts[0].grid
+    ksp = np.zeros((len(readouts[0].data), n_y, grid), np.complex64)
+    hits = np.zeros((n_y, grid), np.int32)
+    for r in readouts:
+        columns = slice(r.start, r.start + r.data.shape[1])
+        ksp[:, r.line, columns] += r.data
+        hits[r.line, columns] += 1
+    ksp /= np.maximum(hits, 1)
+    mask = hits > 0
+    if grid == n_x:
+        return ksp, mask
+    return _crop_readout(ksp, mask, n_x)
+
+
+def _crop_readout(ksp: ComplexArray, mask: BoolArray, n_x: int) -> tuple[ComplexArray, BoolArray]:
+    """Remove readout oversampling: cut the middle of the image along x; a column counts as sampled if its source is."""
+    grid = ksp.shape[-1]
+    img = sigpy.resize(sigpy.ifft(ksp, axes=[-1]), (*ksp.shape[:-1], n_x))
+    columns = np.rint((np.arange(n_x) - n_x // 2) * (grid / n_x)).astype(int) + grid // 2
+    cropped = mask[:, np.clip(columns, 0, grid - 1)]
+    return (sigpy.fft(img, axes=[-1]) * cropped).astype(np.complex64), cropped

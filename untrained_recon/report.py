@@ -1,0 +1,119 @@
+"""Pictures and tables: PNG files of single images, and the comparison with a truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import ismrmrd
+import numpy as np
+
+from untrained_recon.assemble import assemble
+from untrained_recon.baselines import zero_filled
+from untrained_recon.config import ScanConfig
+from untrained_recon.errors import MissingExtraError, RawFileError
+from untrained_recon.header import parse_header
+from untrained_recon.metrics import Quality, match_scale, quality
+from untrained_recon.rawfile import RawFile, read_images
+from untrained_recon.types import FloatArray, ImageIndex
+
+ERROR_GAIN = 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image beside its truth: ``(n_y, n_x)`` arrays and the quality of the two reconstructions."""
+
+    index: ImageIndex
+    truth: FloatArray
+    zero_filled: FloatArray
+    ours: FloatArray
+
+    def qualities(self) -> tuple[Quality, Quality]:
+        """Quality of the zero-filled image and of ours."""
+        return quality(self.zero_filled, self.truth), quality(self.ours, self.truth)
+
+
+def require_matplotlib() -> ModuleType:
+    """``matplotlib`` with a backend for files. Raises MissingExtraError where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtraError("pictures need matplotlib: pip install 'untrained-recon[report]'") from error
+    matplotlib.use("Agg")
+    module: ModuleType = matplotlib
+    return module
+
+
+def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
+    """Write every magnitude image as a PNG with the window of its meta attributes, named after its counters."""
+    pyplot = _pyplot()
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in images:
+        center, width = (float(image.meta[f"GADGETRON_Window{end}"]) for end in ("Center", "Width"))
+        counters = "_".join(
+            f"{name}{getattr(image, name)}" for name in ImageIndex._fields[1:] if name == "slice" or getattr(image, name)
+        )
+        low, high = center - width / 2, center + width / 2
+        pyplot.imsave(folder / f"{counters}.png", image.data[0, 0], cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
+
+
+def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparison]:
+    """Pair every image of a replay with the truth of its slice and the zero-filled image of the same prewhitened data.
+
+    Args:
+        raw_path: The raw file that was replayed.
+        image_path: The image file that came out.
+        truth_path: float32 ``.npy`` ``(slices, n_y, n_x)``.
+
+    Raises:
+        RawFileError: The files do not belong together.
+    """
+    try:
+        truths = np.load(truth_path)
+    except (OSError, ValueError) as error:
+        raise RawFileError(f"{truth_path}: cannot be read as .npy ({error})") from error
+    ours = {tuple(getattr(i, name) for name in ImageIndex._fields[1:]): i.data[0, 0] for i in read_images(image_path, 0)}
+    rows = []
+    with RawFile(raw_path) as raw:
+        for data in assemble(raw.acquisitions(), parse_header(raw.header), ScanConfig()):
+            key = tuple(data.index[1:])
+            if key not in ours:
+                raise RawFileError(f"{image_path}: no image for {data.index} of {raw_path}")
+            if data.index.slice >= len(truths) or truths[data.index.slice].shape != ours[key].shape:
+                raise RawFileError(f"{truth_path}: shape {truths.shape} has no truth for {data.index}")
+            rows.append(Comparison(data.index, truths[data.index.slice], zero_filled(data), ours[key]))
+    return rows
+
+
+def save_panel(rows: Sequence[Comparison], path: Path) -> None:
+    """Write a picture: per image truth, zero-filled, ours, and the error maps of both, on common scales."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(len(rows), 5, figsize=(15, 3.4 * len(rows)), squeeze=False, layout="constrained")
+    for row, line in zip(rows, axes, strict=True):
+        top = float(np.percentile(row.truth, 99.8))
+        zero, ours = (match_scale(img, row.truth) for img in (row.zero_filled, row.ours))
+        pictures = [row.truth, zero, ours, ERROR_GAIN * np.abs(zero - row.truth), ERROR_GAIN * np.abs(ours - row.truth)]
+        captions = [
+            f"truth ({row.index})",
+            *(_caption(*pair) for pair in zip(("zero-filled", "ours"), row.qualities(), strict=True)),
+        ]
+        captions += [f"{ERROR_GAIN}× error, zero-filled", f"{ERROR_GAIN}× error, ours"]
+        for axis, picture, caption in zip(line, pictures, captions, strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=top)
+            axis.set_title(caption, fontsize=9)
+            axis.set_axis_off()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _pyplot() -> ModuleType:
+    require_matplotlib()
+    import matplotlib.pyplot as pyplot
+
+    module: ModuleType = pyplot
+    return module
+
+
+def _caption(name: str, q: Quality) -> str:
+    return f"{name}\nNRMSE {q.nrmse:.3f}  PSNR {q.psnr:.1f} dB  SSIM {q.ssim:.3f}"

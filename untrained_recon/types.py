@@ -1,0 +1,149 @@
+"""The values that pass between the stages, and the conventions that all of them share.
+
+Axes
+    k-space ``(n_coils, n_y, n_x)``, images ``(n_y, n_x)``, maps ``(n_coils, n_y, n_x)``. ``y`` is the phase encode direction,
+    ``x`` the readout, both in the order of the ISMRMRD counters. Index ``n // 2`` is the centre of every axis, of k-space and
+    image alike.
+Fourier transform
+    Centred and orthonormal: ``img = fftshift(ifft(ifftshift(ksp)))`` with norm ``"ortho"``, forward likewise. Noise of unit
+    variance stays noise of unit variance.
+Units
+    Millimetres for fields of view and positions, seconds for durations unless a name says otherwise. After prewhitening the
+    noise has standard deviation 1 in the real and in the imaginary part.
+Masks
+    Boolean, True where a sample was acquired. They come from the readout headers, never from zeros in the data.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+ComplexArray = npt.NDArray[np.complex64]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class ImageIndex(NamedTuple):
+    """The counters that tell one image from another (ISMRMRD ``encoding_space_ref`` and ``idx``)."""
+
+    encoding: int
+    average: int
+    slice: int
+    contrast: int
+    phase: int
+    repetition: int
+    set: int
+
+    def __str__(self) -> str:
+        named = [f"{name} {value}" for name, value in zip(self._fields, self, strict=True) if value or name == "slice"]
+        return ", ".join(named)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One ``<encoding>`` of the ISMRMRD header, matrices as ``(y, x)``.
+
+    Attributes:
+        encoded_shape: Encoded matrix; x includes readout oversampling.
+        recon_shape: Matrix of the images to be delivered.
+        encoded_fov: Encoded field of view ``(z, y, x)`` in mm.
+        recon_fov: Field of view of the images ``(z, y, x)`` in mm.
+        center_y: ``encodingLimits.kspace_encoding_step_1.center``, the line number of the k-space centre.
+        counts: How many values each counter of :class:`ImageIndex` takes by ``encodingLimits``; 1 where the header is silent.
+        separate_calibration: Flag-20 lines belong to a calibration scan of its own and must not enter the image.
+        acceleration: Nominal acceleration along y, 1 where the header is silent.
+    """
+
+    encoded_shape: tuple[int, int]
+    recon_shape: tuple[int, int]
+    encoded_fov: tuple[float, float, float]
+    recon_fov: tuple[float, float, float]
+    center_y: int
+    counts: ImageIndex
+    separate_calibration: bool
+    acceleration: float
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Matrix ``(y, x)`` of the k-space that is fitted: encoded lines, readout without its oversampling."""
+        n_y, n_x = self.encoded_shape
+        return n_y, max(1, round(n_x * self.recon_fov[2] / self.encoded_fov[2]))
+
+    @property
+    def crop_shape(self) -> tuple[int, int]:
+        """Matrix ``(y, x)`` that covers the reconstructed field of view at the acquired resolution."""
+        n_y, n_x = self.image_shape
+        return max(1, round(n_y * self.recon_fov[1] / self.encoded_fov[1])), n_x
+
+
+@dataclass(frozen=True)
+class Header:
+    """What reconstruction takes from the ISMRMRD XML header.
+
+    Attributes:
+        encodings: The encoding spaces, in the order of the header.
+        noise_bandwidth: ``acquisitionSystemInformation.relativeReceiverNoiseBandwidth``, 0.793 where the header is silent.
+        protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
+    """
+
+    encodings: tuple[Encoding, ...]
+    noise_bandwidth: float
+    protocol_name: str
+
+
+@dataclass(frozen=True)
+class KSpace:
+    """The samples of one image, centred, without readout oversampling, prewhitened where a noise scan was there.
+
+    Attributes:
+        ksp: ``(n_coils, n_y, n_x)``; zero where nothing was acquired.
+        mask: ``(n_y, n_x)``; True where acquired.
+        calib: ``(n_coils, n_y, n_x)``; the samples from which maps may be estimated (``ksp`` itself unless the calibration was a
+            scan of its own).
+        calib_mask: ``(n_y, n_x)``; True for the samples that ``calib`` holds.
+        index: Which image this is.
+        encoding: Where the samples lie and what is to be delivered.
+        reference: ISMRMRD acquisition header of the readout nearest to the centre of k-space.
+        prewhitened: Whether a noise scan was applied.
+    """
+
+    ksp: ComplexArray
+    mask: BoolArray
+    calib: ComplexArray
+    calib_mask: BoolArray
+    index: ImageIndex
+    encoding: Encoding
+    reference: Any
+    prewhitened: bool
+
+    @property
+    def acceleration(self) -> float:
+        """Acceleration as sampled: grid points per acquired sample."""
+        return float(self.mask.size / max(1, int(self.mask.sum())))
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One reconstructed image and how it came about.
+
+    Attributes:
+        magnitude: ``(n_y, n_x)`` root sum of squares over the coils, of ``encoding.recon_shape``.
+        complex_img: ``(n_y, n_x)`` coil-combined complex image of the same shape.
+        method: ``maps`` (Step 1-B), ``coils`` (Step 1-A), ``direct`` (fully sampled) or ``empty`` (no signal at all).
+        iterations: Iterations of the fit, 0 where none was needed.
+        stop_reason: Why the fit ended.
+        loss: Weighted squared residual of the fit relative to the data; NaN where nothing was fitted.
+        seconds: Wall time of the reconstruction.
+        device: Where it ran.
+    """
+
+    magnitude: FloatArray
+    complex_img: ComplexArray
+    method: str
+    iterations: int
+    stop_reason: str
+    loss: float
+    seconds: float
+    device: str
