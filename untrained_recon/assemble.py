@@ -132,7 +132,7 @@ class Assembler:
         ksp, mask = self._on_grid(lines.readouts, encoding, dwell_us)
         separate = self._calibration.get((index.encoding, index.slice))
         calib, calib_mask = self._on_grid(list(separate.values()), encoding, dwell_us) if separate else (ksp, mask)
-        logger.info("%s: %d lines, %d coils", index, len(lines.readouts), len(ksp))
+        logger.debug("%s: %d lines, %d coils", index, len(lines.readouts), len(ksp))
         return KSpace(
             ksp=ksp,
             mask=mask,

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeAlias
@@ -65,12 +66,11 @@ class GadgetProcess:
             )
             self._log_reader = threading.Thread(target=self._read_log, args=(on_log,), daemon=True)
             self._log_reader.start()
-            server.settimeout(START_TIMEOUT_S)
             try:
-                self._socket, _ = server.accept()
-            except TimeoutError as error:
+                self._socket = self._accept(server)
+            except ReplayError:
                 self._end()
-                raise ReplayError(f"the gadget did not connect back within {START_TIMEOUT_S:.0f} s") from error
+                raise
 
     def __enter__(self) -> "GadgetProcess":
         return self
@@ -109,6 +109,16 @@ class GadgetProcess:
             raise ReplayError(error_text)
         if status != 0:
             raise ReplayError(f"the gadget ended with exit status {status} without saying why; see its log")
+
+    def _accept(self, server: socket.socket) -> socket.socket:
+        server.settimeout(0.2)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                return server.accept()[0]
+            if self._process.poll() is not None:
+                raise ReplayError(f"the gadget ended with exit status {self._process.returncode} before it connected back")
+        raise ReplayError(f"the gadget did not connect back within {START_TIMEOUT_S:.0f} s")
 
     def _wait(self) -> int:
         try:

@@ -36,8 +36,10 @@ def quality(img: FloatArray, truth: FloatArray) -> Quality:
     except ImportError as error:
         raise MissingExtraError("quality measures need scikit-image: pip install 'untrained-recon[report]'") from error
     scaled, data_range = match_scale(img, truth), float(truth.max())
+    with np.errstate(divide="ignore"):  # no error at all: an infinite PSNR
+        psnr = float(peak_signal_noise_ratio(truth, scaled, data_range=data_range))
     return Quality(
         nrmse=nrmse(img, truth),
-        psnr=float(peak_signal_noise_ratio(truth, scaled, data_range=data_range)),
+        psnr=psnr,
         ssim=float(structural_similarity(truth, scaled, data_range=data_range)),
     )

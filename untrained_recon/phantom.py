@@ -35,23 +35,25 @@ def head(shape: tuple[int, int], level: float, seed: int) -> ComplexArray:
     y, x = positions(shape)
     size = 1 - 0.25 * level**2
     radius = np.hypot(x / (0.70 * size), y / (0.88 * size))
-    folds = _smooth_noise(shape, 0.10, rng)
-    cortex = radius + 0.05 * folds
+    depth = radius + 0.03 * _smooth_noise(shape, 0.2, rng)
+    folds = _smooth_noise(shape, 0.09, rng)
     img = np.zeros(shape)
     img[radius < 1.0] = 0.95  # scalp
-    img[radius < 0.93] = 0.06  # skull
-    img[radius < 0.87] = 0.25  # fluid
-    grey = (cortex < 0.84) & (np.abs(_smooth_noise(shape, 0.06, rng)) > 0.12 * (cortex > 0.6))
-    img[grey] = 0.55
-    white = (cortex < 0.80) & (_smooth_noise(shape, 0.05, rng) > 2.2 * (cortex - 0.62))
-    img[white] = 0.80
+    img[radius < 0.94] = 0.06  # skull
+    img[radius < 0.88] = 0.22  # fluid
+    sulci = (np.abs(folds) < 0.10) & (depth > 0.62)
+    img[(depth < 0.84) & ~sulci] = 0.55  # grey matter
+    img[(depth + 0.10 * (np.abs(folds) < 0.35) < 0.74) & ~sulci] = 0.80  # white matter, following the folds
     for side in (-1, 1):
-        ventricle = np.hypot((x - side * (0.10 + 0.15 * y**2)) / 0.06, (y + 0.05) / (0.30 - 0.1 * level))
-        img[ventricle < 1] = 0.22
-    for _ in range(12):
+        nucleus = np.hypot((x - side * 0.24) / 0.09, (y + 0.02) / 0.20)
+        img[nucleus < 1] = 0.62
+        ventricle = np.hypot((x - side * (0.07 + 0.35 * (y + 0.05) ** 2)) / 0.05, (y + 0.05) / (0.32 - 0.1 * level))
+        img[ventricle < 1] = 0.20
+    img[(np.abs(x) < 0.008) & (np.abs(y) > 0.40) & (depth < 0.84)] = 0.22  # fissure
+    for _ in range(10):
         center_y, center_x = rng.uniform(-0.5, 0.5, 2)
-        img[np.hypot(y - center_y, x - center_x) < rng.uniform(0.008, 0.02)] = 1.0  # vessels
-    img *= 1 + 0.06 * _smooth_noise(shape, 0.012, rng) * (radius < 0.87)
+        img[np.hypot(y - center_y, x - center_x) < rng.uniform(0.008, 0.018)] = 1.0  # vessels
+    img *= 1 + 0.03 * _smooth_noise(shape, 0.015, rng) * (radius < 0.88)
     phase = 0.8 * x + 0.5 * y + 0.9 * x * y + 0.4 * _smooth_noise(shape, 0.4, rng)
     return (img * np.exp(1j * phase)).astype(np.complex64)
 

@@ -89,7 +89,7 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparis
 def save_panel(rows: Sequence[Comparison], path: Path) -> None:
     """Write a picture: per image truth, zero-filled, ours, and the error maps of both, on common scales."""
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(len(rows), 5, figsize=(15, 3.4 * len(rows)), squeeze=False, layout="constrained")
+    figure, axes = pyplot.subplots(len(rows), 5, figsize=(15, 3.5 * len(rows)), squeeze=False, layout="constrained")
     for row, line in zip(rows, axes, strict=True):
         top = float(np.percentile(row.truth, 99.8))
         zero, ours = (match_scale(img, row.truth) for img in (row.zero_filled, row.ours))
@@ -98,7 +98,7 @@ def save_panel(rows: Sequence[Comparison], path: Path) -> None:
             f"truth ({row.index})",
             *(_caption(*pair) for pair in zip(("zero-filled", "ours"), row.qualities(), strict=True)),
         ]
-        captions += [f"{ERROR_GAIN}× error, zero-filled", f"{ERROR_GAIN}× error, ours"]
+        captions += [f"zero-filled\nerror × {ERROR_GAIN}", f"ours\nerror × {ERROR_GAIN}"]
         for axis, picture, caption in zip(line, pictures, captions, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=top)
             axis.set_title(caption, fontsize=9)

@@ -1,0 +1,32 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from untrained_recon.simulate import Simulation, simulate
+
+DATA = Path(os.environ.get("UNTRAINED_RECON_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+SMALL = Simulation(shape=(64, 48), coils=4, accel=2, acs=16, pattern="equispaced", slices=2, noise=0.01, seed=1)
+
+
+@pytest.fixture(scope="session")
+def small_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw file of two slices of 64 x 48 with four coils, twice accelerated, with its truth beside it."""
+    path = tmp_path_factory.mktemp("scan") / "small.h5"
+    simulate(path, SMALL)
+    return path
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """Path of a file of the development data (their folder is the setting UNTRAINED_RECON_DATA); skips where it is absent."""
+
+    def find(name: str) -> Path:
+        path = DATA / name
+        if not path.exists():
+            pytest.skip(f"development data not found: {name} (set UNTRAINED_RECON_DATA)")
+        return path
+
+    return find

@@ -1,0 +1,133 @@
+"""Checks and doubles that several tests share."""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import torch
+
+from untrained_recon.host import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM, configuration_xml
+from untrained_recon.operators import LinearOperator
+from untrained_recon.rawfile import RawFile
+from untrained_recon.simulate import Simulation, _header
+from untrained_recon.types import ComplexArray
+
+TIMEOUT_S = 60.0
+
+
+def random_complex(shape: Iterable[int], seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(tuple(shape), dtype=torch.complex128, generator=generator)
+
+
+def assert_adjoint(operator: LinearOperator) -> None:
+    """``<A x, y> = <x, A^H y>`` for random x and y."""
+    x, y = random_complex(operator.ishape, 1), random_complex(operator.oshape, 2)
+    left, right = torch.vdot(operator(x).flatten(), y.flatten()), torch.vdot(x.flatten(), operator.adjoint(y).flatten())
+    torch.testing.assert_close(left, right)
+
+
+def header_xml(settings: Simulation) -> bytes:
+    xml: str = ismrmrd.xsd.ToXML(_header(settings))
+    return xml.encode()
+
+
+def acquisition(data: ComplexArray, line: int = 0, flags: Iterable[int] = (), **header: Any) -> ismrmrd.Acquisition:
+    """A readout with its centre in the middle; counters by their name in ``idx``, other header fields by theirs."""
+    acq = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data, np.complex64))
+    acq.center_sample = data.shape[1] // 2
+    acq.idx.kspace_encode_step_1 = line
+    for flag in flags:
+        acq.set_flag(flag)
+    for name, value in header.items():
+        setattr(acq.idx if hasattr(acq.idx, name) else acq, name, value)
+    return acq
+
+
+def read_raw(path: Path) -> tuple[bytes, list[ismrmrd.Acquisition]]:
+    with RawFile(path) as raw:
+        return raw.header, list(raw.acquisitions())
+
+
+@dataclass
+class Answer:
+    """What a gadget sent back, and the exception with which its target ended."""
+
+    images: list[ismrmrd.Image] = field(default_factory=list)
+    acquisitions: list[ismrmrd.Acquisition] = field(default_factory=list)
+    waveforms: list[ismrmrd.Waveform] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    closed: bool = False
+    failure: BaseException | None = None
+
+
+def stream(properties: dict[str, str], header: bytes, items: Iterable[Any], close: bool = True) -> bytes:
+    """The bytes that Gadgetron sends to a gadget."""
+    parts = [_text(CONFIG, configuration_xml(properties)), _text(HEADER, header)]
+    for item in items:
+        message_id = WAVEFORM if isinstance(item, ismrmrd.Waveform) else ACQUISITION
+        parts.append(struct.pack("<H", message_id) + item.to_bytes())
+    return b"".join(parts) + (struct.pack("<H", CLOSE) if close else b"")
+
+
+def play(data: bytes, serve: Callable[[socket.socket], None]) -> Answer:
+    """Feed bytes to ``serve`` (which talks to its end of a socket pair in a thread) and decode what comes back.
+
+    The sending end stays open until the answer has ended, as Gadgetron's does: a gadget that waits for more hangs here.
+    """
+    ours, theirs = socket.socketpair()
+    ours.settimeout(TIMEOUT_S)
+    answer = Answer()
+
+    def run() -> None:
+        try:
+            serve(theirs)
+        except Exception as error:  # the test looks at it
+            answer.failure = error
+        finally:
+            theirs.close()
+
+    threads = [threading.Thread(target=run, daemon=True), threading.Thread(target=_send, args=(ours, data), daemon=True)]
+    for thread in threads:
+        thread.start()
+    with ours:
+        _receive_all(ours, answer)
+        for thread in threads:
+            thread.join(TIMEOUT_S)
+            assert not thread.is_alive(), "the gadget hangs"
+    return answer
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):  # a gadget that gave up early: what it said is what the test checks
+        sock.sendall(data)
+
+
+def _receive_all(sock: socket.socket, answer: Answer) -> None:
+    read = sock.makefile("rb").read
+    readers = {
+        IMAGE: (ismrmrd.Image, answer.images),
+        ACQUISITION: (ismrmrd.Acquisition, answer.acquisitions),
+        WAVEFORM: (ismrmrd.Waveform, answer.waveforms),
+    }
+    while head := read(2):
+        assert not answer.closed, "something came after CLOSE"
+        (message_id,) = struct.unpack("<H", head)
+        if message_id == CLOSE:
+            answer.closed = True
+        elif message_id == ERROR:
+            answer.errors.append(read(struct.unpack("<Q", read(8))[0]).decode())
+        else:
+            kind, items = readers[message_id]
+            items.append(kind.deserialize_from(read))
+
+
+def _text(message_id: int, payload: bytes) -> bytes:
+    return struct.pack("<HI", message_id, len(payload)) + payload

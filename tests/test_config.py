@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from untrained_recon.config import Config, load_config, preset_names
+from untrained_recon.errors import ConfigError
+
+
+def test_presets_hold_the_papers_settings() -> None:
+    assert preset_names() == ["brain-4x", "fast", "knee-4x", "knee-8x"]
+    knee_4x, knee_8x, brain = (load_config(name) for name in ("knee-4x", "knee-8x", "brain-4x"))
+    assert (knee_4x.network.layers, knee_4x.network.channels, knee_4x.network.in_size) == (8, 256, [10, 5])
+    assert (knee_8x.network.layers, knee_8x.network.channels, knee_8x.network.in_size) == (6, 64, [4, 4])
+    assert (brain.network.layers, brain.network.channels, brain.recon.mode) == (5, 64, "maps")
+    for paper in (knee_4x, knee_8x, brain):
+        assert (paper.fit.lr, paper.fit.schedule, paper.fit.weighting) == (0.01, "constant", 0)
+
+
+def test_overrides_are_yaml_and_change_the_hash() -> None:
+    plain, changed = (
+        load_config("fast"),
+        load_config("fast", {"fit.lr": "1e-3", "network.in_size": "[3, 5]", "output.complex": "true"}),
+    )
+    assert changed.fit.lr == 1e-3
+    assert changed.network.in_size == [3, 5]
+    assert changed.output.complex
+    assert changed.name == "fast"
+    assert changed.hash != plain.hash
+    assert load_config("fast").hash == plain.hash
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("fit.iteratons", "3", r"fit\.iteratons: unknown key \(did you mean fit\.iterations\?\)"),
+        ("speed", "3", "speed: unknown key"),
+        ("fit.iterations", "many", r"fit\.iterations: .*integer, got 'many'"),
+        ("fit.iterations", "2.5", r"fit\.iterations: .*got 2\.5"),
+        ("fit.iterations", "0", r"fit\.iterations: .*greater than or equal to 1, got 0"),
+        ("fit.lr", ".nan", r"fit\.lr: .*finite.*got nan"),
+        ("seed", "true", "seed: .*integer, got True"),
+        ("device", "gpu", "device: .*got 'gpu'"),
+        ("network.in_size", "[8]", r"network\.in_size: .*got \[8\]"),
+        ("network.in_size", "[8, 0]", r"network\.in_size\.1: .*got 0"),
+        ("fit.lr.x", "1", r"fit\.lr\.x: 'lr' is a value, not a section"),
+        ("fit", "3", "fit: .*got 3"),
+        ("fit.lr", "[", r"fit\.lr: not valid YAML"),
+    ],
+)
+def test_bad_settings_name_the_dotted_path(path: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("fast", {path: value})
+
+
+def test_files_go_through_the_same_checks(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("fit: {iterations: 7, lr: 5e-3}\n")
+    config = load_config(str(path))
+    assert (config.name, config.fit.iterations, config.fit.lr) == ("site", 7, 5e-3)
+    path.write_text("")
+    assert load_config(str(path)) == Config(name="site")
+    for text, message in (("fit: {iteration: 7}", "fit.iteration: unknown key"), ("- 1", "got list"), ("a: [", "not valid YAML")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_config(str(path))
+
+
+def test_missing_configurations_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"'brain' is neither a preset \(brain-4x, fast, knee-4x, knee-8x\)"):
+        load_config("brain")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config("nowhere/site.yaml")

@@ -1,0 +1,93 @@
+import dataclasses
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from tests.helpers import read_raw
+from untrained_recon import __version__
+from untrained_recon.assemble import assemble
+from untrained_recon.config import ScanConfig, load_config
+from untrained_recon.header import parse_header
+from untrained_recon.images import image_number, series_index, to_image
+from untrained_recon.types import Header, ImageIndex, KSpace, Reconstruction
+
+CONFIG = load_config("fast", {"seed": "7"})
+
+
+@pytest.fixture(scope="module")
+def scan(small_scan: Path) -> tuple[Header, list[KSpace]]:
+    xml, acquisitions = read_raw(small_scan)
+    header = parse_header(xml)
+    return header, list(assemble(acquisitions, header, ScanConfig()))
+
+
+def recon(shape: tuple[int, int] = (64, 48)) -> Reconstruction:
+    magnitude = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    return Reconstruction(
+        magnitude=magnitude,
+        complex_img=(magnitude * 1j).astype(np.complex64),
+        method="maps",
+        iterations=12,
+        stop_reason="iterations",
+        loss=0.25,
+        seconds=1.5,
+        device="cpu",
+    )
+
+
+def test_header_carries_geometry_indices_and_kind(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    image = to_image("magnitude", recon(), slices[1], header, CONFIG)
+    head, reference = image.getHead(), slices[1].reference
+    assert image.data.shape == (1, 1, 64, 48)
+    assert image.data.dtype == np.float32
+    np.testing.assert_array_equal(image.data[0, 0], recon().magnitude)
+    assert tuple(head.matrix_size) == (48, 64, 1)
+    assert tuple(head.field_of_view) == (240, 320, 5)
+    assert tuple(head.position) == tuple(reference.position) == (0, 0, 3)
+    assert tuple(head.slice_dir) == (0, 0, 1)
+    assert head.acquisition_time_stamp == reference.acquisition_time_stamp
+    assert (head.slice, head.image_index, head.image_series_index) == (1, 2, 1)
+    assert head.image_type == ismrmrd.IMTYPE_MAGNITUDE
+
+
+def test_complex_images_are_a_series_of_their_own(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    image = to_image("complex", recon(), slices[0], header, CONFIG)
+    assert image.data.dtype == np.complex64
+    assert (image.image_type, image.image_series_index) == (ismrmrd.IMTYPE_COMPLEX, 2)
+    assert series_index("complex", encoding=1) == 12
+
+
+def test_meta_says_what_downstream_gadgets_read_and_how_the_image_was_made(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    header = dataclasses.replace(header, protocol_name="Schädel & Hals <1>")
+    meta = ismrmrd.Image.from_bytes(to_image("magnitude", recon(), slices[0], header, CONFIG).to_bytes()).meta
+    assert meta["GADGETRON_DataRole"] == "Image"
+    assert meta["GADGETRON_ImageComment"] == "Schädel & Hals <1> un-trained reconstruction (maps)"
+    assert meta["GADGETRON_ImageProcessingHistory"] == ["UNTRAINED", "MAPS"]
+    low, high = (float(meta["GADGETRON_WindowCenter"]) + s * float(meta["GADGETRON_WindowWidth"]) / 2 for s in (-1, 1))
+    assert 0 < low < 100
+    assert 2900 < high < 64 * 48
+    assert meta["untrained_recon_version"] == __version__
+    assert (meta["untrained_recon_config"], meta["untrained_recon_config_hash"]) == ("fast", CONFIG.hash)
+    assert (meta["untrained_recon_seed"], meta["untrained_recon_iterations"]) == ("7", "12")
+    assert (meta["untrained_recon_stop_reason"], meta["untrained_recon_final_loss"]) == ("iterations", "0.25")
+    assert (meta["untrained_recon_device"], meta["untrained_recon_prewhitened"]) == ("cpu", "true")
+
+
+def test_image_numbers_tell_all_images_of_a_scan_apart(scan: tuple[Header, list[KSpace]]) -> None:
+    counts = ImageIndex(1, 2, 3, 2, 1, 2, 1)
+    encoding = dataclasses.replace(scan[1][0].encoding, counts=counts)
+    numbers = [
+        image_number(ImageIndex(0, a, s, c, 0, r, 0), encoding)
+        for a in range(2)
+        for r in range(2)
+        for c in range(2)
+        for s in range(3)
+    ]
+    assert numbers == list(range(1, 25))
+    crowded = dataclasses.replace(encoding, counts=ImageIndex(1, 1, 1, 1, 1, 1000, 1000))
+    assert 1 <= image_number(ImageIndex(0, 0, 0, 0, 0, 999, 999), crowded) <= 65535

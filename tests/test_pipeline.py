@@ -1,0 +1,115 @@
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers import read_raw
+from untrained_recon.assemble import assemble
+from untrained_recon.baselines import zero_filled
+from untrained_recon.config import Config, ScanConfig, load_config
+from untrained_recon.errors import ConfigError
+from untrained_recon.header import parse_header
+from untrained_recon.metrics import nrmse
+from untrained_recon.operators import fft2
+from untrained_recon.pipeline import default_preset, pick_device, reconstruct, to_recon_matrix
+from untrained_recon.types import KSpace
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def scan(small_scan: Path) -> list[KSpace]:
+    xml, acquisitions = read_raw(small_scan)
+    return list(assemble(acquisitions, parse_header(xml), ScanConfig()))
+
+
+def config(**changes: str) -> Config:
+    overrides = {"fit.iterations": "150", "network.layers": "4", "network.channels": "32", "network.in_size": "[8, 6]"}
+    return load_config("fast", overrides | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+@pytest.mark.parametrize(("mode", "most"), [("maps", 0.5), ("coils", 0.8)])
+def test_both_steps_come_much_closer_to_the_truth_than_zero_filling(
+    mode: str, most: float, scan: list[KSpace], small_scan: Path
+) -> None:
+    truth = np.load(small_scan.with_suffix(".truth_white.npy"))
+    for data in scan:
+        recon = reconstruct(data, config(recon__mode=mode), CPU)
+        assert recon.method == mode
+        assert recon.magnitude.shape == (64, 48)
+        assert nrmse(recon.magnitude, truth[data.index.slice]) < most * nrmse(zero_filled(data), truth[data.index.slice])
+
+
+def test_the_same_seed_gives_the_same_image_bit_for_bit(scan: list[KSpace]) -> None:
+    settings = config(fit__iterations="20")
+    first, again = (reconstruct(scan[0], settings, CPU) for _ in range(2))
+    np.testing.assert_array_equal(first.complex_img, again.complex_img)
+    other = reconstruct(scan[0], config(fit__iterations="20", seed="1"), CPU)
+    assert np.abs(other.magnitude - first.magnitude).max() > 1e-3
+
+
+def test_magnitude_and_complex_image_agree_and_measured_samples_are_kept(scan: list[KSpace]) -> None:
+    data = dataclasses.replace(scan[0], ksp=scan[0].ksp[:1], calib=scan[0].calib[:1])  # one coil: the image is the coil image
+    recon = reconstruct(data, config(fit__iterations="5", recon__mode="coils"), CPU)
+    np.testing.assert_allclose(np.abs(recon.complex_img), recon.magnitude, rtol=1e-5)
+    sampled = np.abs(fft2(torch.from_numpy(recon.complex_img)).numpy())[data.mask]
+    free = reconstruct(data, config(fit__iterations="5", recon__mode="coils", recon__data_consistency="false"), CPU)
+    assert np.corrcoef(sampled, np.abs(data.ksp[0][data.mask]))[0, 1] > 0.9
+    assert np.abs(free.magnitude - recon.magnitude).max() > 0.1
+
+
+def test_a_fully_sampled_image_is_transformed_not_fitted(scan: list[KSpace]) -> None:
+    full = dataclasses.replace(scan[0], mask=np.ones_like(scan[0].mask))
+    recon = reconstruct(full, config(), CPU)
+    assert (recon.method, recon.iterations) == ("direct", 0)
+    np.testing.assert_allclose(recon.magnitude, zero_filled(full), rtol=1e-6)
+
+
+def test_a_slice_without_signal_gives_a_zero_image_and_a_warning(scan: list[KSpace], caplog: pytest.LogCaptureFixture) -> None:
+    empty = dataclasses.replace(scan[0], ksp=np.zeros_like(scan[0].ksp), calib=np.zeros_like(scan[0].ksp))
+    with caplog.at_level(logging.WARNING):
+        recon = reconstruct(empty, config(), CPU)
+    assert recon.method == "empty"
+    assert not recon.magnitude.any()
+    assert "holds no signal" in caplog.text
+
+
+def test_too_few_calibration_lines_fall_back_to_the_coils(scan: list[KSpace], caplog: pytest.LogCaptureFixture) -> None:
+    lines = np.zeros_like(scan[0].mask)
+    lines[30:34] = True
+    with caplog.at_level(logging.WARNING):
+        recon = reconstruct(dataclasses.replace(scan[0], calib_mask=lines), config(fit__iterations="3"), CPU)
+    assert recon.method == "coils"
+    assert "no sensitivity maps (4 contiguous calibration lines" in caplog.text
+    assert np.isfinite(recon.magnitude).all()
+
+
+@pytest.mark.parametrize("recon_shape", [(64, 48), (80, 60), (81, 59), (40, 48)])
+def test_interpolation_to_the_recon_matrix_keeps_pixel_values(recon_shape: tuple[int, int], scan: list[KSpace]) -> None:
+    encoding = dataclasses.replace(scan[0].encoding, recon_shape=recon_shape)
+    y, x = np.arange(64) - 32, np.arange(48) - 24
+    img = np.cos(2 * np.pi * y / 64)[:, None] + np.sin(2 * np.pi * 3 * x / 48)[None, :] + 3
+    fine_y = (np.arange(recon_shape[0]) - recon_shape[0] // 2) * 64 / recon_shape[0]
+    fine_x = (np.arange(recon_shape[1]) - recon_shape[1] // 2) * 48 / recon_shape[1]
+    expected = np.cos(2 * np.pi * fine_y / 64)[:, None] + np.sin(2 * np.pi * 3 * fine_x / 48)[None, :] + 3
+    result = to_recon_matrix(torch.from_numpy(img).to(torch.complex128), encoding)
+    np.testing.assert_allclose(result.numpy(), expected, atol=1e-9)
+
+
+def test_phase_oversampling_is_cut_to_the_reconstructed_field_of_view(scan: list[KSpace]) -> None:
+    encoding = dataclasses.replace(
+        scan[0].encoding, encoded_fov=(5.0, 400.0, 480.0), recon_fov=(5.0, 300.0, 240.0), recon_shape=(48, 48)
+    )
+    img = torch.arange(64.0)[:, None].expand(64, 48).to(torch.complex64)
+    np.testing.assert_array_equal(to_recon_matrix(img, encoding)[:, 0].real.numpy(), np.arange(8.0, 56.0))
+
+
+def test_devices_that_are_not_there_are_refused_by_name() -> None:
+    assert pick_device("cpu") == CPU
+    assert default_preset(CPU) == "fast"
+    assert default_preset(torch.device("cuda")) == "brain-4x"
+    with pytest.raises(ConfigError, match="device: 'cuda:63' is not available"):
+        pick_device("cuda:63")

@@ -1,0 +1,96 @@
+import dataclasses
+
+import ismrmrd
+import numpy as np
+import pytest
+import sigpy
+
+from tests.conftest import SMALL
+from tests.helpers import acquisition, header_xml
+from untrained_recon.errors import EncodingError, NonFiniteError
+from untrained_recon.header import parse_header
+from untrained_recon.readout import place, to_grid
+from untrained_recon.types import ComplexArray, Encoding
+
+ENCODING = parse_header(header_xml(SMALL)).encodings[0]  # 64 lines, readout 96 of which 48 are kept
+
+
+def noise(*shape: int) -> ComplexArray:
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+
+
+def with_center(center_y: int) -> Encoding:
+    return dataclasses.replace(ENCODING, center_y=center_y)
+
+
+def test_lines_are_centred_by_the_encoding_limits() -> None:
+    data = noise(2, 96)
+    assert place(acquisition(data, line=5), with_center(32)).line == 5
+    assert place(acquisition(data, line=5), with_center(20)).line == 17  # partial Fourier: step 20 is the centre
+    readout = place(acquisition(data, line=0), ENCODING)
+    assert (readout.start, readout.grid) == (0, 96)
+    np.testing.assert_array_equal(readout.data, data)
+
+
+def test_reversed_readouts_and_discarded_samples() -> None:
+    data = noise(2, 96)
+    plain = place(acquisition(data[:, 32:], center_sample=16), ENCODING)  # asymmetric echo: 32 leading samples are missing
+    assert plain.start == 32
+    flipped = place(acquisition(data[:, :31:-1], flags=[ismrmrd.ACQ_IS_REVERSE], center_sample=47), ENCODING)
+    assert flipped.start == 32
+    np.testing.assert_array_equal(flipped.data, plain.data)
+    discarding = place(acquisition(data, discard_pre=32, discard_post=4), ENCODING)
+    assert discarding.start == 32
+    np.testing.assert_array_equal(discarding.data, data[:, 32:92])
+
+
+def test_a_readout_without_oversampling_lands_on_the_image_grid() -> None:
+    readout = place(acquisition(noise(2, 48)), ENCODING)
+    assert (readout.start, readout.grid) == (0, 48)
+    asymmetric = place(acquisition(noise(2, 36), center_sample=12), ENCODING)
+    assert (asymmetric.start, asymmetric.grid) == (12, 48)
+
+
+def test_readouts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(EncodingError, match="line 70 is outside the encoded matrix of 64 lines"):
+        place(acquisition(noise(2, 96), line=70), ENCODING)
+    with pytest.raises(EncodingError, match="line -1 is outside"):
+        place(acquisition(noise(2, 96), line=0), with_center(33))
+    with pytest.raises(EncodingError, match="100 samples with centre 50 do not fit"):
+        place(acquisition(noise(2, 100)), ENCODING)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, complex(0, -np.inf)])
+def test_samples_that_are_not_finite_are_refused(bad: complex) -> None:
+    data = noise(2, 96)
+    data[1, 7] = bad
+    with pytest.raises(NonFiniteError, match=r"acquisition 0 \(slice 0, step 1 9\) holds NaN or Inf"):
+        place(acquisition(data, line=9), ENCODING)
+
+
+@pytest.mark.parametrize("n_x", [48, 47])
+def test_cutting_oversampling_returns_the_inner_image(n_x: int) -> None:
+    """Closed form: an object inside the kept field of view, whatever lies outside, has the same k-space."""
+    encoding = dataclasses.replace(
+        ENCODING, encoded_shape=(64, 2 * n_x), recon_shape=(64, n_x), encoded_fov=(5, 300, 480), recon_fov=(5, 300, 240)
+    )
+    inner = noise(2, n_x)
+    wide = noise(2, 2 * n_x)
+    wide[:, n_x - n_x // 2 : n_x - n_x // 2 + n_x] = inner
+    readout = place(acquisition(sigpy.fft(wide, axes=[-1])), encoding)
+    ksp, mask = to_grid([readout], encoding)
+    assert ksp.shape == (2, 64, n_x)
+    assert mask[0].all()
+    assert not mask[1:].any()
+    np.testing.assert_allclose(ksp[:, 0], sigpy.fft(inner, axes=[-1]), atol=1e-5)
+
+
+def test_repeated_lines_are_averaged_and_the_mask_is_what_was_acquired() -> None:
+    data = noise(2, 48)
+    zeros = np.zeros((2, 48), np.complex64)
+    readouts = [place(acquisition(d, line=n), ENCODING) for d, n in ((data, 3), (3 * data, 3), (zeros, 4))]
+    ksp, mask = to_grid(readouts, ENCODING)
+    np.testing.assert_allclose(ksp[:, 3], 2 * data, rtol=1e-6)
+    assert mask[3:5].all()  # a line of zeros is a line
+    assert mask.sum() == 2 * 48
