@@ -103,7 +103,7 @@ def save_panel(rows: Sequence[Comparison], path: Path) -> None:
             axis.imshow(picture, cmap="gray", vmin=0, vmax=top)
             axis.set_title(caption, fontsize=9)
             axis.set_axis_off()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     pyplot.close(figure)
 
 
