@@ -2,7 +2,8 @@
 
 A Python gadget that raises looks like success to the scanner: the connection says CLOSE and no image comes. Here every failure
 becomes an ERROR message, the rest of the input is read so that the message is not lost, and the exception goes on to the launcher,
-whose exit status is not 0.
+whose exit status is not 0. Under ``python -m gadgetron`` this holds from the moment the target is called (that launcher reads the
+header itself, before), under ``python -m gadgets`` from the first byte.
 """
 
 import functools
@@ -16,37 +17,17 @@ from xml.etree import ElementTree
 from gadgetron.external import constants
 from gadgetron.external.connection import Connection
 
+from gadgets.readers import READERS, skip_text
+from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
+from untrained_recon.wire import configuration_xml
 
 logger = logging.getLogger(__name__)
 
-ERROR_ID = 8
-SILENCE_S = 2.0
+FILENAME_BYTES = 1024
+SILENCE_S = 30.0
 
 Body = Callable[["GadgetConnection"], None]
-
-
-class GuardedSocket(Connection.SocketWrapper):  # type: ignore[misc]  # gadgetron has no types
-    """Reads exactly what is asked for, or raises where the peer is gone (the original spins forever)."""
-
-    def read(self, nbytes: int) -> bytearray:
-        """Exactly ``nbytes`` bytes, writable. Raises ProtocolError at the end of the stream."""
-        data = bytearray(nbytes)
-        view, got = memoryview(data), 0
-        while got < nbytes:
-            n = self.socket.recv_into(view[got:])
-            if n == 0:
-                raise ProtocolError(f"the host closed the connection {nbytes - got} bytes before the end of a message")
-            got += n
-        return data
-
-    def close(self) -> None:
-        """Say CLOSE, if the peer is still there to hear it, and close the socket."""
-        try:
-            super().close()
-        except OSError as error:
-            logger.warning("the host was gone before CLOSE: %s", error)
-            self.socket.close()
 
 
 class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no types
@@ -55,14 +36,37 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
     Unlike the original it does not read anything when it is made: :meth:`open` does, so that a broken header can be reported.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = GuardedSocket(sock)
-        self.readers = {**Connection._default_readers(), constants.GADGET_MESSAGE_CLOSE: self._end_of_input}
-        self._input_ended = False
+    def __init__(self, sock: socket.socket, limit: int = MESSAGE_LIMIT) -> None:
+        self.socket = GuardedSocket(sock, limit)
+        self.readers = {**READERS, constants.GADGET_MESSAGE_CLOSE: self._end_of_input}
         self.writers = Connection._default_writers()
         self.filters: list[Callable[[Any], bool]] = []
         self.config_xml: bytes | None = None
         self.header_xml = b""
+        self._accepted: frozenset[int] | None = None
+        self._input_ended = False
+
+    def accept(self, *message_ids: int) -> None:
+        """Hand out only these kinds of message; all others pass through to the host, byte for byte and in order."""
+        self._accepted = frozenset(message_ids)
+
+    def next(self) -> tuple[int, Any]:
+        """The next accepted message and its id. Raises StopIteration at CLOSE, ProtocolError when the stream is broken."""
+        while True:
+            self.socket.begin_message()
+            message_id = self._read_message_identifier()
+            reader = self.readers.get(message_id)
+            if reader is None:
+                raise ProtocolError(f"message id {message_id} is not known; is another gadget's output connected here?")
+            if message_id == constants.GADGET_MESSAGE_CLOSE or self._accepted is None or message_id in self._accepted:
+                return message_id, reader(self.socket)
+            self.socket.start_recording()
+            reader(self.socket)
+            self.send_bytes(struct.pack("<H", message_id) + self.socket.stop_recording())
+
+    def send_bytes(self, message: bytes) -> None:
+        """Send a message that is ready in bytes."""
+        self.socket.write(message)
 
     @classmethod
     def adopt(cls, connection: Connection) -> "GadgetConnection":
@@ -77,8 +81,8 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
     def open(self) -> None:
         """Read configuration and header, unless that is done. Raises ProtocolError when other messages come first."""
         if self.config_xml is None:
-            self.config_xml = self._expect(constants.GADGET_MESSAGE_CONFIG, "configuration")
-            self.header_xml = self._expect(constants.GADGET_MESSAGE_HEADER, "header")
+            self.config_xml = self._expect("configuration", constants.GADGET_MESSAGE_CONFIG, constants.GADGET_MESSAGE_FILENAME)
+            self.header_xml = self._expect("header", constants.GADGET_MESSAGE_HEADER)
 
     @property
     def properties(self) -> dict[str, str]:
@@ -89,7 +93,7 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         """Tell the host in an ERROR message; a host that is gone is logged, not raised."""
         payload = text.encode()
         try:
-            self.socket.write(struct.pack("<HQ", ERROR_ID, len(payload)) + payload)
+            self.socket.write(struct.pack("<HQ", constants.GADGET_MESSAGE_ERROR, len(payload)) + payload)
         except OSError as error:
             logger.warning("the host was gone before it could be told: %s", error)
 
@@ -101,11 +105,13 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
 
     def drain(self) -> None:
         """Read on until the host says CLOSE; where the stream cannot be followed any more, until it falls silent."""
-        self.filters.clear()
+        self._accepted = None
+        for message_id in (constants.GADGET_MESSAGE_CONFIG, constants.GADGET_MESSAGE_HEADER, constants.GADGET_MESSAGE_TEXT):
+            self.readers[message_id] = skip_text  # a failure may come before they are read
         try:
             while not self._input_ended:
                 next(self, None)
-        except (ProtocolError, OSError, ValueError, TypeError, MemoryError) as error:
+        except (ReconError, OSError) as error:
             logger.warning("the rest of the input cannot be followed: %s", error)
             self._discard()
 
@@ -123,26 +129,23 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         self._input_ended = True
         raise StopIteration
 
-    def _expect(self, message_id: int, what: str) -> bytes:
+    def _expect(self, what: str, *message_ids: int) -> bytes:
+        self.socket.begin_message()
         got = self._read_message_identifier()
-        if got != message_id:
-            raise ProtocolError(f"expected the {what} (message id {message_id}), got message id {got}")
+        if got not in message_ids:
+            raise ProtocolError(f"expected the {what} (message id {message_ids[0]}), got message id {got}")
+        if got == constants.GADGET_MESSAGE_FILENAME:  # a configuration by its name
+            name = self.socket.read(FILENAME_BYTES).partition(b"\0")[0].decode(errors="replace")
+            return configuration_xml({"config": name})
         (length,) = struct.unpack("<I", self.socket.read(4))
-        return bytes(self.socket.read(length)).rstrip(b"\0")
-
-    def _read_item(self) -> tuple[int, Any]:
-        message_id = self._read_message_identifier()
-        reader = self.readers.get(message_id)
-        if reader is None:
-            raise ProtocolError(f"message id {message_id} is not known; is another gadget's output connected here?")
-        return message_id, reader(self.socket)
+        return self.socket.read(length).rstrip(b"\0")
 
 
 def properties_of(config: bytes) -> dict[str, str]:
-    """Names and values of the ``<property>`` elements of a ``<configuration>`` node; none where the node is missing.
+    """Settings of a ``<configuration>`` node, ``<property name= value=/>`` or ``<name>value</name>``; none where it is missing.
 
     Raises:
-        ProtocolError: The node is not XML, or a property has no name.
+        ProtocolError: The node is not XML, a property has no name, or a name comes twice.
     """
     text = config.rstrip(b"\0").strip()
     if not text or text.endswith(b"?>"):  # Gadgetron sends the bare XML declaration for a missing node
@@ -151,12 +154,13 @@ def properties_of(config: bytes) -> dict[str, str]:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise ProtocolError(f"the <configuration> of the gadget is not XML: {error}") from error
-    properties = {}
-    for element in root.iter("property"):
-        name = element.get("name")
-        if not name:
-            raise ProtocolError("a <property> of the gadget's <configuration> has no name")
-        properties[name] = element.get("value", "")
+    properties: dict[str, str] = {}
+    for element in root:
+        is_property = element.tag == "property"
+        name = element.get("name", "") if is_property else element.tag
+        if not name or name in properties:
+            raise ProtocolError(f"the gadget's <configuration> has a setting {'twice: ' + name if name else 'without a name'}")
+        properties[name] = element.get("value", "") if is_property else (element.text or "").strip()
     return properties
 
 

@@ -30,3 +30,9 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def impatient_gadgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that cannot be followed is given up after half a second of silence instead of half a minute."""
+    monkeypatch.setattr("gadgets.connection.SILENCE_S", 0.5)

@@ -13,11 +13,11 @@ import ismrmrd
 import numpy as np
 import torch
 
-from untrained_recon.host import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM, configuration_xml
 from untrained_recon.operators import LinearOperator
 from untrained_recon.rawfile import RawFile
-from untrained_recon.simulate import Simulation, _header
+from untrained_recon.simulate import Simulation, header
 from untrained_recon.types import ComplexArray
+from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM, configuration_xml
 
 TIMEOUT_S = 60.0
 
@@ -35,7 +35,7 @@ def assert_adjoint(operator: LinearOperator) -> None:
 
 
 def header_xml(settings: Simulation) -> bytes:
-    xml: str = ismrmrd.xsd.ToXML(_header(settings))
+    xml: str = ismrmrd.xsd.ToXML(header(settings))
     return xml.encode()
 
 

@@ -33,7 +33,7 @@ def line(n: int, *flags: int, **header: Any) -> ismrmrd.Acquisition:
 
 
 def run(acquisitions: list[ismrmrd.Acquisition], header: Any = HEADER, flush: Any = "flags") -> list[KSpace]:
-    return list(assemble(acquisitions, header, ScanConfig(flush=flush)))
+    return list(assemble(([acq] for acq in acquisitions), header, ScanConfig(flush=flush)))
 
 
 def lines_of(data: KSpace) -> list[int]:
@@ -65,7 +65,7 @@ def test_images_leave_as_soon_as_their_flags_say() -> None:
     def stream() -> Any:
         for n, acq in enumerate([line(1, LAST_IN_SLICE), line(2, slice=1)]):
             consumed.append(n)
-            yield acq
+            yield [acq]
 
     next(assemble(stream(), HEADER, ScanConfig()))
     assert consumed == [0]

@@ -25,7 +25,7 @@ from untrained_recon.errors import (
     NonFiniteError,
     ProtocolError,
 )
-from untrained_recon.host import CLOSE, CONFIG, HEADER
+from untrained_recon.wire import CLOSE, CONFIG, HEADER
 
 QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "device": "cpu"}
 
@@ -172,6 +172,7 @@ def test_a_host_that_dies_ends_the_gadget_at_once(scan: tuple[bytes, list[ismrmr
     [
         (b"", {}),
         (b'<?xml version="1.0"?>\n\0', {}),
+        (b"<configuration><config>fast</config><fit.lr> 1e-2 </fit.lr></configuration>", {"config": "fast", "fit.lr": "1e-2"}),
         (b'<configuration><property name="a" value="1"/><property name="b.c"/></configuration>\0', {"a": "1", "b.c": ""}),
     ],
 )
@@ -180,7 +181,11 @@ def test_properties_of_a_chain(config: bytes, expected: dict[str, str]) -> None:
 
 
 def test_configurations_that_cannot_be_read_are_refused() -> None:
-    for config, message in ((b"<configuration", "not XML"), (b"<c><property/></c>", "has no name")):
+    for config, message in (
+        (b"<configuration", "not XML"),
+        (b"<c><property/></c>", "without a name"),
+        (b"<c><a/><a/></c>", "twice: a"),
+    ):
         with pytest.raises(ProtocolError, match=message):
             properties_of(config)
 

@@ -20,7 +20,7 @@ CONFIG = load_config("fast", {"seed": "7"})
 def scan(small_scan: Path) -> tuple[Header, list[KSpace]]:
     xml, acquisitions = read_raw(small_scan)
     header = parse_header(xml)
-    return header, list(assemble(acquisitions, header, ScanConfig()))
+    return header, list(assemble([acquisitions], header, ScanConfig()))
 
 
 def recon(shape: tuple[int, int] = (64, 48)) -> Reconstruction:
@@ -29,6 +29,7 @@ def recon(shape: tuple[int, int] = (64, 48)) -> Reconstruction:
         magnitude=magnitude,
         complex_img=(magnitude * 1j).astype(np.complex64),
         method="maps",
+        fallback_reason="",
         iterations=12,
         stop_reason="iterations",
         loss=0.25,

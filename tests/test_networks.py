@@ -38,7 +38,8 @@ def test_parameter_counts_of_the_papers_configurations(preset: str, coils: int, 
 def test_output_shape_and_layer_order() -> None:
     network = make()
     assert network().shape == (6, 17, 12)
-    assert [type(m).__name__ for m in network.body] == ["Upsample", "Conv2d", "ReLU", "BatchNorm2d"] * 3
+    kinds = [[type(m).__name__ for m in layer.children()] for layer in network.body]
+    assert kinds == [["Upsample", "Conv2d", "ReLU", "BatchNorm2d"]] * 3
     assert network.head.kernel_size == (1, 1)
 
 
@@ -58,3 +59,13 @@ def test_to_complex_pairs_neighbouring_channels() -> None:
     channels = torch.arange(8.0).reshape(4, 1, 2)
     expected = torch.tensor([[[0 + 2j, 1 + 3j]], [[4 + 6j, 5 + 7j]]])
     assert torch.equal(to_complex(channels), expected)
+
+
+def test_saving_memory_gives_the_same_gradients() -> None:
+    plain, sparing = make(), make()
+    sparing.save_memory = True
+    for network in (plain, sparing):
+        network().square().sum().backward()
+    for p, q in zip(plain.parameters(), sparing.parameters(), strict=True):
+        assert p.grad is not None
+        assert torch.equal(p.grad, q.grad)  # type: ignore[arg-type]

@@ -50,7 +50,13 @@ def test_errors_say_what_is_wrong_with_the_noise_scan() -> None:
         covariance(np.ones((4, 4), np.complex64))
     with pytest.raises(NoiseError, match="not positive definite"):
         prewhiten(np.ones((2, 3), np.complex64), np.ones((2, 2), np.complex128))
+    with pytest.raises(NoiseError, match="nothing but zeros"):
+        prewhiten(np.ones((2, 3), np.complex64), np.zeros((2, 2), np.complex128))
     scan = NoiseScan(bandwidth=1.0)
     scan.add(np.ones((2, 100), np.complex64), 1.0)
+    with pytest.raises(NoiseError, match="NaN or Inf"):
+        scan.add(np.full((2, 100), np.nan, np.complex64), 1.0)
+    with pytest.raises(NoiseError, match="changes from 2 to 3 channels"):
+        scan.add(np.ones((3, 100), np.complex64), 1.0)
     with pytest.raises(NoiseError, match="noise scan has 2 channels, the imaging readouts have 3"):
         scan.prewhiten(np.ones((3, 4), np.complex64), 1.0)

@@ -13,8 +13,8 @@ from untrained_recon.config import Config, ScanConfig, load_config
 from untrained_recon.errors import ConfigError
 from untrained_recon.header import parse_header
 from untrained_recon.metrics import nrmse
-from untrained_recon.operators import fft2
-from untrained_recon.pipeline import default_preset, pick_device, reconstruct, to_recon_matrix
+from untrained_recon.operators import fft2, to_recon_matrix
+from untrained_recon.pipeline import default_preset, pick_device, reconstruct
 from untrained_recon.types import KSpace
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def scan(small_scan: Path) -> list[KSpace]:
     xml, acquisitions = read_raw(small_scan)
-    return list(assemble(acquisitions, parse_header(xml), ScanConfig()))
+    return list(assemble([acquisitions], parse_header(xml), ScanConfig()))
 
 
 def config(**changes: str) -> Config:

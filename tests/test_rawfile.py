@@ -40,12 +40,16 @@ def test_waveforms_come_at_their_time(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_raw_files_are_refused(tmp_path: Path) -> None:
-    text, empty, headless = tmp_path / "text.h5", tmp_path / "empty.h5", tmp_path / "headless.h5"
+    text, empty, headless, other = (tmp_path / f"{name}.h5" for name in ("text", "empty", "headless", "other"))
     text.write_text("not HDF5")
     h5py.File(empty, "w").close()
     with h5py.File(headless, "w") as f:
         f.create_group("dataset").create_dataset("data", data=[1])
+    with h5py.File(other, "w") as f:
+        f["dataset/xml"] = ["<x/>"]
+        f["dataset/data"] = np.zeros(3)
     for path, message in (
+        (other, "holds no acquisitions"),
         (text, "not an HDF5 file"),
         (tmp_path / "none.h5", "no such file"),
         (empty, "no group 'dataset'"),

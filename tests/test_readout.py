@@ -37,12 +37,20 @@ def test_reversed_readouts_and_discarded_samples() -> None:
     data = noise(2, 96)
     plain = place(acquisition(data[:, 32:], center_sample=16), ENCODING)  # asymmetric echo: 32 leading samples are missing
     assert plain.start == 32
-    flipped = place(acquisition(data[:, :31:-1], flags=[ismrmrd.ACQ_IS_REVERSE], center_sample=47), ENCODING)
+    flipped = place(acquisition(data[:, :31:-1], flags=[ismrmrd.ACQ_IS_REVERSE], center_sample=48), ENCODING)
     assert flipped.start == 32
     np.testing.assert_array_equal(flipped.data, plain.data)
+    full = place(acquisition(data[:, ::-1], flags=[ismrmrd.ACQ_IS_REVERSE]), ENCODING)
+    assert full.start == 0
+    np.testing.assert_array_equal(full.data, data)
+    cut = place(acquisition(data[:, ::-1], flags=[ismrmrd.ACQ_IS_REVERSE], discard_pre=10), ENCODING)
+    assert cut.start == 0
+    np.testing.assert_array_equal(cut.data, data[:, :86])
     discarding = place(acquisition(data, discard_pre=32, discard_post=4), ENCODING)
     assert discarding.start == 32
     np.testing.assert_array_equal(discarding.data, data[:, 32:92])
+    middle = place(acquisition(data, discard_pre=24, discard_post=24), ENCODING)
+    assert (middle.start, middle.grid) == (24, 96)  # short after discarding, but still oversampled
 
 
 def test_a_readout_without_oversampling_lands_on_the_image_grid() -> None:

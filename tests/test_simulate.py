@@ -26,10 +26,10 @@ def test_a_fully_sampled_simulation_gives_back_its_truth(tmp_path: Path) -> None
     assert truth.shape == truth_white.shape == (2, 63, 47)
     assert truth.dtype == np.float32
     assert 0.5 < truth.max() < 2
-    for data in assemble(acquisitions, parse_header(xml), ScanConfig()):
+    for data in assemble([acquisitions], parse_header(xml), ScanConfig()):
         assert data.mask.all()
         assert nrmse(zero_filled(data), truth_white[data.index.slice]) < 2e-3
-    for data in assemble([a for a in acquisitions if not a.is_flag_set(19)], parse_header(xml), ScanConfig()):
+    for data in assemble([[a for a in acquisitions if not a.is_flag_set(19)]], parse_header(xml), ScanConfig()):
         assert np.abs(zero_filled(data) - truth[data.index.slice]).max() < 3e-3
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import ismrmrd
 
@@ -12,20 +13,26 @@ from untrained_recon.errors import (
     EncodingError,
     LateAcquisitionError,
     NoImagingDataError,
+    NoiseError,
     UnsupportedScanError,
 )
 from untrained_recon.noise import NoiseScan
-from untrained_recon.readout import Readout, describe, is_calibration_only, is_cartesian, is_noise, place, to_grid
+from untrained_recon.readout import Readout, describe, is_calibration_only, is_noise, is_object_line, place, to_grid
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, Header, ImageIndex, KSpace
 
 logger = logging.getLogger(__name__)
 
 
-def assemble(acquisitions: Iterable[ismrmrd.Acquisition], header: Header, settings: ScanConfig) -> Iterator[KSpace]:
+def assemble(batches: Iterable[Iterable[ismrmrd.Acquisition]], header: Header, settings: ScanConfig) -> Iterator[KSpace]:
     """Sort acquisitions by image and yield each image's k-space as soon as it is complete.
 
-    An image is complete at its ACQ_LAST_IN_SLICE or ACQ_LAST_IN_REPETITION; at the end of the stream whatever is left follows in
-    the order in which it began.
+    An image is complete after the batch that holds its ACQ_LAST_IN_SLICE or ACQ_LAST_IN_REPETITION; at the end of the stream
+    whatever is left follows in the order in which it began.
+
+    Args:
+        batches: Acquisitions as they arrive: one by one, or in groups whose inner order means nothing.
+        header: The scan's header.
+        settings: When to send.
 
     Raises:
         AcquisitionError: A readout does not fit the scan (its subclasses say how).
@@ -33,11 +40,50 @@ def assemble(acquisitions: Iterable[ismrmrd.Acquisition], header: Header, settin
         NoiseError: The noise scan is unusable.
     """
     assembler = Assembler(header, settings)
-    for acq in acquisitions:
-        for index in assembler.add(acq):
+    for batch in batches:
+        completed = dict.fromkeys(index for acq in batch for index in assembler.add(acq))
+        for index in completed:
             yield assembler.close(index)
     for index in assembler.remaining():
         yield assembler.close(index)
+
+
+def kspace(
+    index: ImageIndex,
+    encoding: Encoding,
+    reference: Any,
+    readouts: list[Readout],
+    calibration: list[Readout] | None = None,
+    noise: NoiseScan | None = None,
+) -> KSpace:
+    """The k-space of one image from its readouts.
+
+    Args:
+        index: Which image.
+        encoding: Its encoding space.
+        reference: Acquisition header of the readout nearest to the centre of k-space.
+        readouts: Lines of the image.
+        calibration: Lines of a separate calibration scan; without, the image's own centre calibrates.
+        noise: Prewhitens, where it holds a noise scan.
+    """
+
+    def on_grid(lines: list[Readout]) -> tuple[ComplexArray, BoolArray]:
+        ksp, mask = to_grid(lines, encoding)
+        return (noise.prewhiten(ksp, reference.sample_time_us) if noise else ksp), mask
+
+    ksp, mask = on_grid(readouts)
+    calib, calib_mask = on_grid(calibration) if calibration else (ksp, mask)
+    logger.debug("%s: %d lines, %d coils", index, len(readouts), len(ksp))
+    return KSpace(
+        ksp=ksp,
+        mask=mask,
+        calib=calib,
+        calib_mask=calib_mask,
+        index=index,
+        encoding=encoding,
+        reference=reference,
+        prewhitened=bool(noise),
+    )
 
 
 def image_index(acq: ismrmrd.Acquisition) -> ImageIndex:
@@ -48,7 +94,7 @@ def image_index(acq: ismrmrd.Acquisition) -> ImageIndex:
 
 def is_imaging(acq: ismrmrd.Acquisition, header: Header) -> bool:
     """Whether a readout contributes to an image: a Cartesian line that is not part of a separate calibration scan."""
-    if not is_cartesian(acq):
+    if not is_object_line(acq):
         return False
     return not (is_calibration_only(acq) and encoding_of(acq, header).separate_calibration)
 
@@ -88,23 +134,27 @@ class Assembler:
         self._noise = NoiseScan(header.noise_bandwidth)
         self._open: dict[ImageIndex, _Lines] = {}
         self._done: set[ImageIndex] = set()
-        self._calibration: dict[tuple[int, int], dict[int, Readout]] = {}  # (encoding, slice) → line → latest readout
+        self._calibration: dict[tuple[int, int], _Lines] = {}  # by encoding and slice
         self._n_coils: int | None = None
         self._skipped = 0
 
     def add(self, acq: ismrmrd.Acquisition) -> list[ImageIndex]:
         """Take one acquisition; return the images that it completes, to be closed."""
         if is_noise(acq):
+            if self._done:
+                raise NoiseError(
+                    f"{describe(acq)} is noise, but images were sent already; set scan.flush to close for this sequence"
+                )
             self._noise.add(acq.data, acq.sample_time_us)
             return []
-        if not is_cartesian(acq):
+        if not is_object_line(acq):
             self._skipped += 1
             return []
         encoding = encoding_of(acq, self._header)
         self._check(acq)
         readout = place(acq, encoding)
         if not is_imaging(acq, self._header):
-            self._calibration.setdefault((acq.encoding_space_ref, acq.idx.slice), {})[readout.line] = readout
+            self._calibration.setdefault((acq.encoding_space_ref, acq.idx.slice), _Lines()).add(readout, acq, encoding)
             return []
         index = image_index(acq)
         if index in self._done:
@@ -117,6 +167,8 @@ class Assembler:
 
     def remaining(self) -> list[ImageIndex]:
         """The images that no flag completed. Raises NoImagingDataError when there never was any."""
+        if not self._noise:
+            logger.warning("no noise scan came: the coils are not prewhitened here")
         if not self._open and not self._done:
             raise NoImagingDataError(
                 f"the scan ended without imaging readouts ({self._skipped} of other kinds, noise scan: {bool(self._noise)})"
@@ -127,22 +179,9 @@ class Assembler:
         """Hand out the k-space of an image and forget its readouts."""
         lines = self._open.pop(index)
         self._done.add(index)
-        encoding = self._header.encodings[index.encoding]
-        dwell_us = lines.reference.sample_time_us
-        ksp, mask = self._on_grid(lines.readouts, encoding, dwell_us)
         separate = self._calibration.get((index.encoding, index.slice))
-        calib, calib_mask = self._on_grid(list(separate.values()), encoding, dwell_us) if separate else (ksp, mask)
-        logger.debug("%s: %d lines, %d coils", index, len(lines.readouts), len(ksp))
-        return KSpace(
-            ksp=ksp,
-            mask=mask,
-            calib=calib,
-            calib_mask=calib_mask,
-            index=index,
-            encoding=encoding,
-            reference=lines.reference,
-            prewhitened=bool(self._noise),
-        )
+        encoding = self._header.encodings[index.encoding]
+        return kspace(index, encoding, lines.reference, lines.readouts, separate.readouts if separate else None, self._noise)
 
     def _check(self, acq: ismrmrd.Acquisition) -> None:
         n_coils = acq.active_channels
@@ -159,7 +198,3 @@ class Assembler:
         if acq.is_flag_set(ismrmrd.ACQ_LAST_IN_REPETITION):  # this image in every slice
             return [i for i in self._open if i._replace(slice=index.slice) == index]
         return [index] if acq.is_flag_set(ismrmrd.ACQ_LAST_IN_SLICE) else []
-
-    def _on_grid(self, readouts: list[Readout], encoding: Encoding, dwell_us: float) -> tuple[ComplexArray, BoolArray]:
-        ksp, mask = to_grid(readouts, encoding)
-        return (self._noise.prewhiten(ksp, dwell_us) if self._noise else ksp), mask

@@ -1,6 +1,7 @@
 """The command line: ``untrained-recon replay | simulate | inspect | compare``."""
 
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -139,6 +140,7 @@ def main() -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=stderr, show_path=False)])
     else:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds: nothing half-written stays
     try:
         cli()
     except (ReconError, OSError) as error:

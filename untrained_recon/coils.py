@@ -8,7 +8,7 @@ from torch import Tensor
 
 from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
-from untrained_recon.operators import ifft2, resize, rss
+from untrained_recon.operators import AXES, ifft2, resize, rss
 from untrained_recon.types import BoolArray, ComplexArray
 
 
@@ -68,6 +68,8 @@ def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConf
         ).run()
     mps = np.zeros(calib.shape, np.complex64)
     mps[live] = np.nan_to_num(sigpy.to_device(found, sigpy.cpu_device))
+    if not mps.any():
+        raise CalibrationError(f"no pixel of the maps passes maps.crop = {settings.crop:g}; is there any signal?")
     return mps
 
 
@@ -79,14 +81,15 @@ def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
 
     Returns:
-        complex ``(n_coils, n_y, n_x)`` of unit norm over the coils, phase relative to the first coil.
+        complex ``(n_coils, n_y, n_x)`` of unit norm over the coils, phase relative to the strongest coil.
     """
     width = max(4, min(calibration_width(calib_mask.cpu().numpy()), 32))
     hann = torch.hann_window(width + 2, periodic=False, device=calib.device)[1:-1]
     window = resize(hann[:, None] * hann[None, :], (calib.shape[-2], calib.shape[-1]))
     imgs = ifft2(calib * window)
     tiny = torch.finfo(torch.float32).tiny
-    return imgs * torch.polar(torch.ones_like(imgs[0].real), -imgs[0].angle()) / rss(imgs).clamp_min(tiny)
+    strongest = imgs[torch.linalg.vector_norm(imgs, dim=AXES).argmax()]
+    return imgs * torch.polar(torch.ones_like(strongest.real), -strongest.angle()) / rss(imgs).clamp_min(tiny)
 
 
 def _sigpy_device(device: torch.device) -> sigpy.Device:

@@ -33,6 +33,7 @@ class ScanConfig(Section):
     """How acquisitions become images."""
 
     flush: Literal["flags", "close"] = Field("flags", description="send an image at LAST_IN_SLICE/REPETITION, or all at the end")
+    time_budget_s: float = Field(0.0, ge=0, description="seconds for all fits of a scan, shared by its images; 0: no limit")
 
 
 class MapsConfig(Section):
@@ -59,6 +60,7 @@ class FitConfig(Section):
     iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of Adam")
     lr: float = Field(0.01, gt=0, le=1, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
+    time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
@@ -73,6 +75,9 @@ class OutputConfig(Section):
     """What leaves the gadget besides the magnitude series."""
 
     complex: bool = Field(False, description="also send a coil-combined complex series")
+    form: Literal["auto", "images", "arrays"] = Field(
+        "auto", description="images, or complex image arrays for further gadgets; auto: arrays for ReconData, else images"
+    )
 
 
 class Config(Section):

@@ -1,6 +1,7 @@
 """Fitting an un-trained network to the measurement of one image. Knows tensors, operators and networks, nothing of MRD."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,7 +39,12 @@ class FitResult:
 
 
 def fit(
-    network: ConvDecoder, operator: LinearOperator, ksp: Tensor, settings: FitConfig, callback: Callback | None = None
+    network: ConvDecoder,
+    operator: LinearOperator,
+    ksp: Tensor,
+    settings: FitConfig,
+    callback: Callback | None = None,
+    seconds: float = math.inf,
 ) -> FitResult:
     """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network with Adam.
 
@@ -52,6 +58,7 @@ def fit(
         ksp: complex ``operator.oshape``, the measurement y; zero where not sampled.
         settings: Iterations, step size, schedule and weighting.
         callback: See :data:`Callback`.
+        seconds: Time after which the image is taken as it is; ``settings.time_budget_s`` may shorten it.
 
     Returns:
         The last iterate.
@@ -60,6 +67,7 @@ def fit(
         FitError: The loss became NaN or infinite.
     """
     _settle_vector_math()
+    deadline = time.monotonic() + min(seconds, settings.time_budget_s or math.inf)
     with torch.no_grad():
         scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp))
     weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device)
@@ -81,6 +89,9 @@ def fit(
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
         if callback is not None and callback(Progress(iteration, settings.iterations, loss)) is False:
             stop_reason = "callback"
+            break
+        if time.monotonic() > deadline:
+            stop_reason = "time budget"
             break
 
     with torch.no_grad():

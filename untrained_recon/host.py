@@ -7,37 +7,29 @@ gadget: images, items passed through, ERROR, CLOSE.
 import contextlib
 import logging
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TypeAlias
-from xml.sax.saxutils import quoteattr
 
 import ismrmrd
 
 from untrained_recon.errors import ProtocolError, ReplayError
+from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM
 
 logger = logging.getLogger(__name__)
-
-CONFIG, HEADER, CLOSE, ERROR = 2, 3, 4, 8
-ACQUISITION, IMAGE, WAVEFORM = 1008, 1022, 1026
 
 START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 30.0
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
 Returned: TypeAlias = ismrmrd.Image | ismrmrd.Waveform
-
-
-def configuration_xml(properties: Mapping[str, str]) -> bytes:
-    """The ``<configuration>`` node with which a chain passes properties to a gadget."""
-    lines = [f"<property name={quoteattr(name)} value={quoteattr(value)}/>" for name, value in properties.items()]
-    return "".join(['<?xml version="1.0"?><configuration>', *lines, "</configuration>"]).encode()
 
 
 class GadgetProcess:
@@ -62,7 +54,7 @@ class GadgetProcess:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
             )
             self._log_reader = threading.Thread(target=self._read_log, args=(on_log,), daemon=True)
             self._log_reader.start()
@@ -106,7 +98,8 @@ class GadgetProcess:
             raise sender.failure
         status = self._wait()
         if error_text:
-            raise ReplayError(error_text)
+            killed = f" (it was killed by {signal.Signals(-status).name})" if status < 0 else ""
+            raise ReplayError(error_text + killed)
         if status != 0:
             raise ReplayError(f"the gadget ended with exit status {status} without saying why; see its log")
 
@@ -137,7 +130,13 @@ class GadgetProcess:
     def _read_log(self, on_log: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            on_log(line.rstrip("\n"))
+            self._show(line.rstrip("\n"), on_log)
+
+    def _show(self, line: str, on_log: Callable[[str], None]) -> None:
+        try:
+            on_log(line)
+        except Exception:  # the log must be read on, or the gadget would wait for it
+            logger.exception("a line of the gadget's log could not be shown: %r", line)
 
 
 class _Sender(threading.Thread):

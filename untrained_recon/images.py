@@ -23,6 +23,12 @@ def expected_series(config: Config) -> list[str]:
     return ["magnitude", "complex"] if config.output.complex else ["magnitude"]
 
 
+def counters_of(image: ismrmrd.Image) -> ImageIndex:
+    """Which image of a scan an image of any series is."""
+    encoding = (image.image_series_index - 1) // SERIES_PER_ENCODING
+    return ImageIndex(encoding, *(getattr(image, name) for name in ImageIndex._fields[1:]))
+
+
 def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, config: Config) -> ismrmrd.Image:
     """One ISMRMRD image with geometry, indices, window and provenance.
 
@@ -46,7 +52,7 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
         image_series_index=series_index(kind, data.index.encoding),
         field_of_view=(fov_x, fov_y, fov_z),
     )
-    image.meta = {**_display(recon, header), **_provenance(recon, data, config)}
+    image.meta = {**_display(recon, header), **_sampling(data), **_provenance(recon, data, config)}
     return image
 
 
@@ -60,14 +66,38 @@ def image_number(index: ImageIndex, encoding: Encoding) -> int:
 
 def _display(recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
     low, high = (float(v) for v in np.percentile(recon.magnitude, (1, 99.5)))
+    comment, series = f"un-trained reconstruction ({recon.method})", "UNTRAINED"
+    if recon.fallback_reason:
+        comment = f"CONVENTIONAL FALLBACK {recon.method}, not the un-trained network: {recon.fallback_reason}"
+        series = f"FALLBACK_{recon.method.upper()}"
     return {
         "GADGETRON_DataRole": "Image",
-        "GADGETRON_ImageComment": f"{header.protocol_name} un-trained reconstruction ({recon.method})".strip(),
-        "GADGETRON_SeqDescription": "_UNTRAINED",
-        "GADGETRON_ImageProcessingHistory": ["UNTRAINED", recon.method.upper()],
+        "GADGETRON_ImageComment": f"{header.protocol_name} {comment}".strip(),
+        "GADGETRON_SeqDescription": f"_{series}",
+        "GADGETRON_ImageProcessingHistory": [series, recon.method.upper()],
         "GADGETRON_WindowCenter": f"{(low + high) / 2:.6g}",
         "GADGETRON_WindowWidth": f"{high - low:.6g}",
         "GADGETRON_ScaleRatio": "1",
+    }
+
+
+def _sampling(data: KSpace) -> dict[str, str | list[str]]:
+    """What Gadgetron's post-processing gadgets read: the image is complete.
+
+    It covers the reconstructed field of view at the recon matrix and no frequency is missing from it, so that partial Fourier,
+    filter and field of view gadgets leave it as it is.
+    """
+    fov = [f"{size:g}" for size in reversed(data.encoding.recon_fov)]
+    recon_y, recon_x = data.encoding.recon_shape
+    matrix = [str(recon_x), str(recon_y), "1"]
+    limits = {axis: ["0", str(n // 2), str(n - 1)] for axis, n in (("RO", recon_x), ("E1", recon_y), ("E2", 1))}
+    return {
+        "encoding": str(data.index.encoding),
+        "encoding_FOV": fov,
+        "recon_FOV": fov,
+        "encoded_matrix": matrix,
+        "recon_matrix": matrix,
+        **{f"sampling_limits_{axis}": values for axis, values in limits.items()},
     }
 
 
@@ -78,6 +108,7 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_config_hash": config.hash,
         "untrained_recon_seed": str(config.seed),
         "untrained_recon_method": recon.method,
+        "untrained_recon_fallback_reason": recon.fallback_reason,
         "untrained_recon_iterations": str(recon.iterations),
         "untrained_recon_stop_reason": recon.stop_reason,
         "untrained_recon_final_loss": f"{recon.loss:.6g}",

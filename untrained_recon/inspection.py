@@ -86,7 +86,7 @@ def _describe_header(header: Header, summary: Summary) -> None:
 
 def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
     kinds: Counter[tuple[str, int]] = Counter()
-    for data in assemble(raw.acquisitions(), header, ScanConfig()):
+    for data in assemble([raw.acquisitions()], header, ScanConfig(flush="close")):
         acs = calibration_width(data.calib_mask)
         lines = int(data.mask.any(axis=1).sum())
         kinds[f"{lines} of {len(data.mask)} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+from torch.utils.checkpoint import checkpoint
 
 
 def layer_sizes(in_size: tuple[int, int], out_size: tuple[int, int], layers: int) -> list[tuple[int, int]]:
@@ -34,6 +35,10 @@ class ConvDecoder(nn.Module):
         layers: Number of layers, the final 1×1 convolution included.
         channels: Channels of the input and of every hidden layer.
         generator: Source of the input and of the initial weights.
+
+    Attributes:
+        save_memory: Compute the activations of a layer again in the backward pass instead of keeping them; the same numbers for
+            less memory and more time.
     """
 
     z: Tensor
@@ -49,23 +54,28 @@ class ConvDecoder(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        blocks: list[nn.Module] = []
-        for size in layer_sizes(in_size, out_size, layers):
-            blocks += [
-                nn.Upsample(size=size, mode="nearest"),
-                _conv(channels, channels, 3, generator),
-                nn.ReLU(),
-                nn.BatchNorm2d(channels, track_running_stats=False),
+        self.body = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.Upsample(size=size, mode="nearest"),
+                    _conv(channels, channels, 3, generator),
+                    nn.ReLU(),
+                    nn.BatchNorm2d(channels, track_running_stats=False),
+                )
+                for size in layer_sizes(in_size, out_size, layers)
             ]
-        self.body = nn.Sequential(*blocks)
+        )
+        self.save_memory = False
         self.head = _conv(channels, out_channels, 1, generator)
         z = torch.randn(1, channels, *in_size, generator=generator)
         self.register_buffer("z", z.contiguous(memory_format=torch.channels_last))
 
     def forward(self) -> Tensor:
         """The generated channels, real ``(out_channels, *out_size)``."""
-        out: Tensor = self.head(self.body(self.z))
-        return out[0]
+        out = self.z
+        for block in self.body:
+            out = checkpoint(block, out, use_reentrant=False) if self.save_memory else block(out)
+        return self.head(out)[0]
 
 
 def to_complex(channels: Tensor) -> Tensor:

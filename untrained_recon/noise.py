@@ -1,5 +1,6 @@
 """Noise covariance from the noise scan, and prewhitening."""
 
+import logging
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.linalg import LinAlgError
 
 from untrained_recon.errors import NoiseError
 from untrained_recon.types import ComplexArray
+
+logger = logging.getLogger(__name__)
 
 Covariance = npt.NDArray[np.complex128]
 
@@ -29,7 +32,15 @@ class NoiseScan:
         return bool(self._samples)
 
     def add(self, data: ComplexArray, dwell_us: float) -> None:
-        """Add a noise readout ``(n_coils, n_samples)`` of the given dwell time in microseconds."""
+        """Add a noise readout ``(n_coils, n_samples)`` of the given dwell time in microseconds.
+
+        Raises:
+            NoiseError: NaN or infinite samples, or another number of coils than before.
+        """
+        if not np.isfinite(data).all():
+            raise NoiseError("the noise scan holds NaN or Inf samples; check the receive chain and repeat the scan")
+        if self._samples and len(data) != len(self._samples[0]):
+            raise NoiseError(f"the noise scan changes from {len(self._samples[0])} to {len(data)} channels")
         self._samples.append(np.array(data))
         self._dwell_us = dwell_us
 
@@ -80,6 +91,12 @@ def prewhiten(ksp: ComplexArray, cov: Covariance, scale: float = 1.0) -> Complex
     """
     power = np.diag(cov).real
     live = np.flatnonzero(power > 1e-12 * power.max(initial=0.0))
+    if len(live) == 0:
+        raise NoiseError("the noise scan holds nothing but zeros")
+    if len(live) < len(power):
+        logger.warning(
+            "channels %s have no noise: taken for dead and left out", sorted(set(range(len(power))) - set(live.tolist()))
+        )
     try:
         factor = np.linalg.cholesky(cov[np.ix_(live, live)])
     except LinAlgError as error:

@@ -1,10 +1,13 @@
 """Linear operators of Cartesian MRI on PyTorch tensors (axes and FFT convention: ``untrained_recon.types``)."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from untrained_recon.types import Encoding
 
 AXES = (-2, -1)
 
@@ -42,6 +45,18 @@ def resize(x: Tensor, shape: tuple[int, int]) -> Tensor:
             pad = (before, size - n - before) if axis == -1 else (0, 0, before, size - n - before)
             x = torch.nn.functional.pad(x, pad)
     return x
+
+
+def to_recon_matrix(imgs: Tensor, encoding: Encoding) -> Tensor:
+    """Cut images ``(…, *image_shape)`` to the reconstructed field of view and interpolate to the recon matrix.
+
+    Interpolation is by zero filling (or cutting) in k-space and keeps the values of the pixels.
+    """
+    imgs = resize(imgs, encoding.crop_shape)
+    if encoding.crop_shape == encoding.recon_shape:
+        return imgs
+    pixels = math.prod(encoding.recon_shape) / math.prod(encoding.crop_shape)
+    return ifft2(resize(fft2(imgs), encoding.recon_shape)) * math.sqrt(pixels)
 
 
 class LinearOperator(ABC):

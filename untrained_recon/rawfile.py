@@ -89,9 +89,11 @@ class RawFile:
         group = self._file.get(GROUP)
         if not isinstance(group, h5py.Group):
             raise RawFileError(f"{self.path}: no group {GROUP!r}; it is not an ISMRMRD raw file")
-        for name, what in (("xml", "XML header"), ("data", "acquisitions")):
-            if name not in group:
-                raise RawFileError(f"{self.path}: group {GROUP!r} holds no {what} ({name!r})")
+        xml, data = group.get("xml"), group.get("data")
+        if not isinstance(xml, h5py.Dataset) or xml.shape != (1,) or h5py.check_string_dtype(xml.dtype) is None:
+            raise RawFileError(f"{self.path}: group {GROUP!r} holds no XML header ('xml')")
+        if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype.names != ("head", "traj", "data"):
+            raise RawFileError(f"{self.path}: group {GROUP!r} holds no acquisitions ('data')")
         return group
 
     def _read(self, table: h5py.Dataset, start: int) -> Any:
@@ -102,12 +104,12 @@ class RawFile:
 
     def _acquisition(self, row: Any) -> ismrmrd.Acquisition:
         acq = ismrmrd.Acquisition(row["head"])
-        data, traj = row["data"].view(np.complex64), row["traj"]
-        if data.size != acq.data.size or traj.size != acq.traj.size:
+        data, traj = row["data"], row["traj"]
+        if data.size != 2 * acq.data.size or traj.size != acq.traj.size:
             raise RawFileError(
-                f"{self.path}: acquisition {acq.scan_counter} holds {data.size} samples, its header says {acq.data.size}"
+                f"{self.path}: acquisition {acq.scan_counter} holds {data.size / 2:g} samples, its header says {acq.data.size}"
             )
-        acq.data[:] = data.reshape(acq.data.shape)
+        acq.data[:] = data.view(np.complex64).reshape(acq.data.shape)
         acq.traj[:] = traj.reshape(acq.traj.shape)
         return acq
 
@@ -133,12 +135,17 @@ class ImageFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._dataset.close()
-        self._part.unlink(missing_ok=True)
+        try:
+            self._dataset.close()
+        finally:
+            self._part.unlink(missing_ok=True)
 
     def append_image(self, number: int, image: ismrmrd.Image) -> None:
-        """Add an image to the group ``image_<number>``."""
-        self._dataset.append_image(f"image_{number}", image)
+        """Add an image to the group ``image_<number>``. Raises RawFileError when it cannot be written."""
+        try:
+            self._dataset.append_image(f"image_{number}", image)
+        except (RuntimeError, OSError, TypeError) as error:
+            raise RawFileError(f"{self.path}: an image of series {number} cannot be written ({error})") from error
 
     def append_waveform(self, waveform: ismrmrd.Waveform) -> None:
         """Add a waveform that came back."""

@@ -1,6 +1,7 @@
 """One acquisition → samples at their place on the encoded grid."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -27,12 +28,12 @@ def is_noise(acq: ismrmrd.Acquisition) -> bool:
     return bool(acq.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT))
 
 
-def is_cartesian(acq: ismrmrd.Acquisition) -> bool:
+def is_object_line(acq: ismrmrd.Acquisition) -> bool:
     """Whether the readout is a k-space line of the object: imaging, calibration or both."""
     return not any(acq.is_flag_set(flag) for flag in NOT_IMAGING)
 
 
-def is_calibration_only(acq: ismrmrd.Acquisition) -> bool:
+def is_calibration_only(acq: Any) -> bool:
     """Whether the readout is a calibration line that is not an imaging line too (flag 20 without 21)."""
     return bool(
         acq.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
@@ -40,7 +41,7 @@ def is_calibration_only(acq: ismrmrd.Acquisition) -> bool:
     )
 
 
-def describe(acq: ismrmrd.Acquisition) -> str:
+def describe(acq: Any) -> str:
     """Where a readout stands in the scan, for messages."""
     return f"acquisition {acq.scan_counter} (slice {acq.idx.slice}, step 1 {acq.idx.kspace_encode_step_1})"
 
@@ -66,7 +67,8 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     """Discard, reverse and centre the samples of an acquisition.
 
     Line ``encoded_y // 2`` of the grid is the one that the encoding limits name as centre; column ``grid // 2`` is
-    ``center_sample``.
+    ``center_sample``. Discarded samples count in the order of acquisition. A reversed readout of n samples runs from the other
+    end: after the flip its centre is ``n - center_sample``, so that a full even one keeps ``n / 2``.
 
     Raises:
         NonFiniteError: A sample is NaN or infinite.
@@ -75,27 +77,35 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     data = np.asarray(acq.data)
     if not np.isfinite(data).all():
         raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; check the receive chain and repeat the scan")
+    line = line_of(acq, encoding)
     center = int(acq.center_sample)
-    if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
-        data, center = data[:, ::-1], data.shape[1] - 1 - center
-    end = data.shape[1] - acq.discard_post
-    data, center = data[:, acq.discard_pre : end], center - acq.discard_pre
-
-    n_y, encoded_x = encoding.encoded_shape
-    line = acq.idx.kspace_encode_step_1 + n_y // 2 - encoding.center_y
-    if not 0 <= line < n_y:
-        raise EncodingError(
-            f"{describe(acq)}: line {line} is outside the encoded matrix of {n_y} lines (centre is step {encoding.center_y})"
-        )
     # a readout reaches the edge of its grid on one side at least: if it fits the image's grid, oversampling is gone already
-    image_x = encoding.image_shape[1]
+    encoded_x, image_x = encoding.encoded_shape[1], encoding.image_shape[1]
     grid = image_x if 2 * max(center, data.shape[1] - center) <= image_x + 1 else encoded_x
+    data, center = data[:, acq.discard_pre : data.shape[1] - acq.discard_post], center - acq.discard_pre
+    if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
+        data, center = data[:, ::-1], data.shape[1] - center
     start = grid // 2 - center
     if start < 0 or start + data.shape[1] > grid or data.shape[1] == 0:
         raise EncodingError(
             f"{describe(acq)}: {data.shape[1]} samples with centre {center} do not fit a readout of {grid} encoded samples"
         )
     return Readout(line=line, start=start, grid=grid, data=data)
+
+
+def line_of(acq: Any, encoding: Encoding) -> int:
+    """Row of the grid for an acquisition (or its header): the step that the encoding limits name as centre is ``n_y // 2``.
+
+    Raises:
+        EncodingError: The row lies outside the encoded matrix.
+    """
+    n_y = encoding.encoded_shape[0]
+    line: int = acq.idx.kspace_encode_step_1 + n_y // 2 - encoding.center_y
+    if not 0 <= line < n_y:
+        raise EncodingError(
+            f"{describe(acq)}: line {line} is outside the encoded matrix of {n_y} lines (centre is step {encoding.center_y})"
+        )
+    return line
 
 
 def to_grid(readouts: list[Readout], encoding: Encoding) -> tuple[ComplexArray, BoolArray]:

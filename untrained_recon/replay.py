@@ -11,11 +11,12 @@ from untrained_recon.assemble import image_index, is_imaging
 from untrained_recon.config import Config
 from untrained_recon.errors import RawFileError, ReplayError
 from untrained_recon.header import parse_header
-from untrained_recon.host import GadgetProcess, Item, configuration_xml
-from untrained_recon.images import SERIES_PER_ENCODING, expected_series, series_index
+from untrained_recon.host import GadgetProcess, Item
+from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
 from untrained_recon.rawfile import ImageFile, RawFile
 from untrained_recon.stream import resolve
 from untrained_recon.types import Header, ImageIndex
+from untrained_recon.wire import configuration_xml
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
     config, _ = resolve(properties)
     if not out_path.parent.is_dir():
         raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
+    if out_path.exists() and out_path.samefile(raw_path):
+        raise RawFileError(f"{out_path}: the output would replace the raw data")
     with RawFile(raw_path) as raw:
         header = parse_header(raw.header)
         watch = _Expectation(header, config)
@@ -86,9 +89,7 @@ class _Expectation:
             yield item
 
     def came(self, image: ismrmrd.Image) -> None:
-        counters = (getattr(image, name) for name in ImageIndex._fields[1:])
-        encoding = (image.image_series_index - 1) // SERIES_PER_ENCODING
-        self._came.add((image.image_series_index, ImageIndex(encoding, *counters)))
+        self._came.add((image.image_series_index, counters_of(image)))
 
     def check(self) -> None:
         due = {(series_index(kind, index.encoding), index) for index in self.known for kind in self._kinds}

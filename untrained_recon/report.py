@@ -13,6 +13,7 @@ from untrained_recon.baselines import zero_filled
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import MissingExtraError, RawFileError
 from untrained_recon.header import parse_header
+from untrained_recon.images import counters_of
 from untrained_recon.metrics import Quality, match_scale, quality
 from untrained_recon.rawfile import RawFile, read_images
 from untrained_recon.types import FloatArray, ImageIndex
@@ -51,9 +52,7 @@ def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
         center, width = (float(image.meta[f"GADGETRON_Window{end}"]) for end in ("Center", "Width"))
-        counters = "_".join(
-            f"{name}{getattr(image, name)}" for name in ImageIndex._fields[1:] if name == "slice" or getattr(image, name)
-        )
+        counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)
         low, high = center - width / 2, center + width / 2
         pyplot.imsave(folder / f"{counters}.png", image.data[0, 0], cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
@@ -73,16 +72,17 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparis
         truths = np.load(truth_path)
     except (OSError, ValueError) as error:
         raise RawFileError(f"{truth_path}: cannot be read as .npy ({error})") from error
-    ours = {tuple(getattr(i, name) for name in ImageIndex._fields[1:]): i.data[0, 0] for i in read_images(image_path, 0)}
+    ours = {counters_of(i): i.data[0, 0] for i in read_images(image_path, 0)}
     rows = []
     with RawFile(raw_path) as raw:
-        for data in assemble(raw.acquisitions(), parse_header(raw.header), ScanConfig()):
-            key = tuple(data.index[1:])
-            if key not in ours:
+        for data in assemble([raw.acquisitions()], parse_header(raw.header), ScanConfig(flush="close")):
+            if data.index.encoding:
+                continue  # the truth is that of the first encoding space
+            if data.index not in ours:
                 raise RawFileError(f"{image_path}: no image for {data.index} of {raw_path}")
-            if data.index.slice >= len(truths) or truths[data.index.slice].shape != ours[key].shape:
+            if data.index.slice >= len(truths) or truths[data.index.slice].shape != ours[data.index].shape:
                 raise RawFileError(f"{truth_path}: shape {truths.shape} has no truth for {data.index}")
-            rows.append(Comparison(data.index, truths[data.index.slice], zero_filled(data), ours[key]))
+            rows.append(Comparison(data.index, truths[data.index.slice], zero_filled(data), ours[data.index]))
     return rows
 
 

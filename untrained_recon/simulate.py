@@ -67,7 +67,8 @@ def simulate(path: Path, settings: Simulation) -> None:
     codes = (imaging + 2 * acs).astype(np.uint8)
 
     cov = coil_covariance(settings.coils, settings.noise)
-    path.unlink(missing_ok=True)
+    for old in (path, *(path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask"))):
+        old.unlink(missing_ok=True)
     truth, truth_white = [], []
     with _Writer(path, settings) as writer:
         noise_scan = draw_noise(cov * NOISE_BANDWIDTH, (NOISE_SAMPLES,), rng) if settings.noise > 0 else None
@@ -114,7 +115,7 @@ class _Writer:
     def __init__(self, path: Path, settings: Simulation) -> None:
         self._settings = settings
         self._dataset = ismrmrd.Dataset(str(path), "dataset", create_if_needed=True)
-        self._dataset.write_xml_header(xsd.ToXML(_header(settings)).encode())
+        self._dataset.write_xml_header(xsd.ToXML(header(settings)).encode())
         self._count = 0
 
     def __enter__(self) -> "_Writer":
@@ -162,12 +163,13 @@ class _Writer:
         acq.phase_dir[:] = (0.0, 1.0, 0.0)
         acq.slice_dir[:] = (0.0, 0.0, 1.0)
         for c in range(len(data)):
-            acq.setChannelActive(c)
+            acq.channel_mask[c // 64] |= 1 << (c % 64)
         self._count += 1
         return acq
 
 
-def _header(settings: Simulation) -> xsd.ismrmrdHeader:
+def header(settings: Simulation) -> xsd.ismrmrdHeader:
+    """The ISMRMRD header of a simulation."""
     n_y, n_x = settings.shape
     fov_y = FOV_MM * n_y / n_x
 

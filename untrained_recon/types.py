@@ -131,7 +131,9 @@ class Reconstruction:
     Attributes:
         magnitude: ``(n_y, n_x)`` root sum of squares over the coils, of ``encoding.recon_shape``.
         complex_img: ``(n_y, n_x)`` coil-combined complex image of the same shape.
-        method: ``maps`` (Step 1-B), ``coils`` (Step 1-A), ``direct`` (fully sampled) or ``empty`` (no signal at all).
+        method: ``maps`` (Step 1-B), ``coils`` (Step 1-A), ``direct`` (fully sampled) or ``empty`` (no signal at all); the fallbacks
+            are ``cg-sense`` and ``zero-filled``.
+        fallback_reason: Why the network was not used; empty where it was, or where nothing was to be fitted.
         iterations: Iterations of the fit, 0 where none was needed.
         stop_reason: Why the fit ended.
         loss: Weighted squared residual of the fit relative to the data; NaN where nothing was fitted.
@@ -142,6 +144,7 @@ class Reconstruction:
     magnitude: FloatArray
     complex_img: ComplexArray
     method: str
+    fallback_reason: str
     iterations: int
     stop_reason: str
     loss: float

@@ -1,0 +1,13 @@
+"""Message ids of Gadgetron's wire protocol, and the configuration node that a chain sends to a gadget."""
+
+from collections.abc import Mapping
+from xml.sax.saxutils import quoteattr
+
+CONFIG, HEADER, CLOSE, ERROR = 2, 3, 4, 8
+ACQUISITION, IMAGE, RECON_DATA, IMAGE_ARRAY, WAVEFORM, BUCKET = 1008, 1022, 1023, 1024, 1026, 1050
+
+
+def configuration_xml(properties: Mapping[str, str]) -> bytes:
+    """The ``<configuration>`` node with which a chain passes properties to a gadget."""
+    lines = [f"<property name={quoteattr(name)} value={quoteattr(value)}/>" for name, value in properties.items()]
+    return "".join(['<?xml version="1.0"?><configuration>', *lines, "</configuration>"]).encode()
