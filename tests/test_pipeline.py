@@ -1,6 +1,8 @@
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,13 @@ from tests.helpers import read_raw
 from untrained_recon.assemble import assemble
 from untrained_recon.baselines import zero_filled
 from untrained_recon.config import Config, ScanConfig, load_config
-from untrained_recon.errors import ConfigError
+from untrained_recon.errors import ConfigError, FitError
+from untrained_recon.fit import FitResult
+from untrained_recon.fit import fit as real_fit
 from untrained_recon.header import parse_header
+from untrained_recon.images import to_image
 from untrained_recon.metrics import nrmse
+from untrained_recon.networks import ConvDecoder
 from untrained_recon.operators import fft2, to_recon_matrix
 from untrained_recon.pipeline import default_preset, pick_device, reconstruct
 from untrained_recon.types import KSpace
@@ -113,3 +119,76 @@ def test_devices_that_are_not_there_are_refused_by_name() -> None:
     assert default_preset(torch.device("cuda")) == "brain-4x"
     with pytest.raises(ConfigError, match="device: 'cuda:63' is not available"):
         pick_device("cuda:63")
+
+
+def raising(error: Exception, times: int = 1000) -> Callable[..., FitResult]:
+    """A fit that fails so many times, and notes how the network was set."""
+    calls: list[bool] = []
+
+    def fit(network: ConvDecoder, *args: Any) -> FitResult:
+        calls.append(network.save_memory)
+        if len(calls) <= times:
+            raise error
+        return real_fit(network, *args)
+
+    fit.calls = calls  # type: ignore[attr-defined]
+    return fit
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FitError("the loss became nan"), torch.OutOfMemoryError("out of memory"), RuntimeError("device lost"), MemoryError()],
+)
+def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
+    error: Exception, scan: list[KSpace], small_scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("untrained_recon.pipeline.fit", raising(error))
+    recon = reconstruct(scan[0], config(), CPU)
+    assert recon.method == "cg-sense"
+    assert recon.fallback_reason == f"{type(error).__name__}: {error}"
+    truth = np.load(small_scan.with_suffix(".truth_white.npy"))[0]
+    assert nrmse(recon.magnitude, truth) < 0.5 * nrmse(zero_filled(scan[0]), truth)
+
+
+def test_without_maps_the_fallback_is_zero_filled(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.pipeline.fit", raising(FitError("diverged")))
+    recon = reconstruct(dataclasses.replace(scan[0], calib_mask=np.zeros_like(scan[0].mask)), config(), CPU)
+    assert (recon.method, recon.fallback_reason) == ("zero-filled", "FitError: diverged")
+    np.testing.assert_allclose(recon.magnitude, zero_filled(scan[0]), rtol=1e-5)
+
+
+def test_out_of_memory_first_tries_with_less(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
+    once = raising(torch.OutOfMemoryError("CUDA out of memory"), times=1)
+    monkeypatch.setattr("untrained_recon.pipeline.fit", once)
+    recon = reconstruct(scan[0], config(fit__iterations="3"), CPU)
+    assert (recon.method, recon.fallback_reason) == ("maps", "")
+    assert once.calls == [False, True]  # type: ignore[attr-defined]
+
+
+def test_pixels_that_are_not_finite_never_leave(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> FitResult:
+        result = real_fit(*args)
+        return dataclasses.replace(result, img=result.img * torch.nan)
+
+    monkeypatch.setattr("untrained_recon.pipeline.fit", broken)
+    recon = reconstruct(scan[0], config(fit__iterations="1", recon__data_consistency="false"), CPU)
+    assert (recon.method, recon.fallback_reason) == ("cg-sense", "FitError: the image holds pixels that are not finite")
+    assert np.isfinite(recon.magnitude).all()
+
+
+def test_time_budgets_give_an_early_image_or_a_conventional_one(scan: list[KSpace]) -> None:
+    early = reconstruct(scan[0], config(fit__iterations="100000", fit__time_budget_s="0.1"), CPU)
+    assert (early.method, early.stop_reason) == ("maps", "time budget")
+    assert 0 < early.iterations < 100000
+    assert reconstruct(scan[0], config(fit__iterations="100000"), CPU, seconds=0.1).stop_reason == "time budget"
+    spent = reconstruct(scan[0], config(), CPU, seconds=0.0)
+    assert (spent.method, spent.fallback_reason) == ("cg-sense", "FitError: the time budget of the scan is spent")
+
+
+def test_images_say_when_they_are_a_fallback(scan: list[KSpace], small_scan: Path) -> None:
+    recon = reconstruct(scan[0], config(), CPU, seconds=0.0)
+    header = parse_header(read_raw(small_scan)[0])
+    meta = to_image("magnitude", recon, scan[0], header, config()).meta
+    assert meta["GADGETRON_ImageComment"].startswith("phantom CONVENTIONAL FALLBACK cg-sense, not the un-trained network: FitError")
+    assert meta["GADGETRON_SeqDescription"] == "_FALLBACK_CG-SENSE"
+    assert "time budget" in meta["untrained_recon_fallback_reason"]

@@ -61,6 +61,8 @@ def test_a_readout_without_oversampling_lands_on_the_image_grid() -> None:
 
 
 def test_readouts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(EncodingError, match=r"discards 50 \+ 46 of its 96 samples"):
+        place(acquisition(noise(2, 96), discard_pre=50, discard_post=46), ENCODING)
     with pytest.raises(EncodingError, match="line 70 is outside the encoded matrix of 64 lines"):
         place(acquisition(noise(2, 96), line=70), ENCODING)
     with pytest.raises(EncodingError, match="line -1 is outside"):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ismrmrd
+import numpy as np
 
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
@@ -14,6 +15,7 @@ from untrained_recon.errors import (
     LateAcquisitionError,
     NoImagingDataError,
     NoiseError,
+    NonFiniteError,
     UnsupportedScanError,
 )
 from untrained_recon.noise import NoiseScan
@@ -65,11 +67,19 @@ def kspace(
         readouts: Lines of the image.
         calibration: Lines of a separate calibration scan; without, the image's own centre calibrates.
         noise: Prewhitens, where it holds a noise scan.
+
+    Raises:
+        NoiseError: The noise scan is unusable.
+        NonFiniteError: The samples overflow.
     """
 
     def on_grid(lines: list[Readout]) -> tuple[ComplexArray, BoolArray]:
-        ksp, mask = to_grid(lines, encoding)
-        return (noise.prewhiten(ksp, reference.sample_time_us) if noise else ksp), mask
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
+            ksp, mask = to_grid(lines, encoding)
+            ksp = noise.prewhiten(ksp, reference.sample_time_us) if noise else ksp
+        if not np.isfinite(ksp).all():
+            raise NonFiniteError(f"the samples of {index} are so large that they overflow; check the receive chain")
+        return ksp, mask
 
     ksp, mask = on_grid(readouts)
     calib, calib_mask = on_grid(calibration) if calibration else (ksp, mask)

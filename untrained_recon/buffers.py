@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from untrained_recon.assemble import encoding_of, image_index, kspace
 from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError, UnsupportedScanError
-from untrained_recon.readout import Readout, is_calibration_only, line_of
+from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of
 from untrained_recon.types import Encoding, Header, KSpace
 
 
@@ -41,9 +41,9 @@ class Buffer:
 
     def readout(self, row: int, head: Any, line: int, n: int, s: int, loc: int) -> Readout:
         """The samples of a row, put on ``line``; columns that the header discards were not acquired."""
-        start, stop = head.discard_pre, self.data.shape[0] - head.discard_post
-        samples = self.data[start:stop, row, 0, :, min(n, self.data.shape[4] - 1), min(s, self.data.shape[5] - 1), loc]
-        return Readout(line=line, start=start, grid=self.data.shape[0], data=samples.T)
+        kept = kept_samples(head, self.data.shape[0])
+        samples = self.data[kept, row, 0, :, min(n, self.data.shape[4] - 1), min(s, self.data.shape[5] - 1), loc]
+        return Readout(line=line, start=kept.start, grid=self.data.shape[0], data=samples.T)
 
 
 def kspaces(data: Buffer, ref: Buffer | None, header: Header) -> Iterator[KSpace]:

@@ -82,15 +82,23 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     # a readout reaches the edge of its grid on one side at least: if it fits the image's grid, oversampling is gone already
     encoded_x, image_x = encoding.encoded_shape[1], encoding.image_shape[1]
     grid = image_x if 2 * max(center, data.shape[1] - center) <= image_x + 1 else encoded_x
-    data, center = data[:, acq.discard_pre : data.shape[1] - acq.discard_post], center - acq.discard_pre
+    kept = kept_samples(acq, data.shape[1])
+    data, center = data[:, kept], center - kept.start
     if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
         data, center = data[:, ::-1], data.shape[1] - center
     start = grid // 2 - center
-    if start < 0 or start + data.shape[1] > grid or data.shape[1] == 0:
+    if start < 0 or start + data.shape[1] > grid:
         raise EncodingError(
             f"{describe(acq)}: {data.shape[1]} samples with centre {center} do not fit a readout of {grid} encoded samples"
         )
     return Readout(line=line, start=start, grid=grid, data=data)
+
+
+def kept_samples(acq: Any, n: int) -> slice:
+    """The samples of an acquisition (or by its header) of n that are not to be discarded. Raises EncodingError if none is left."""
+    if acq.discard_pre + acq.discard_post >= n:
+        raise EncodingError(f"{describe(acq)} discards {acq.discard_pre} + {acq.discard_post} of its {n} samples")
+    return slice(acq.discard_pre, n - acq.discard_post)
 
 
 def line_of(acq: Any, encoding: Encoding) -> int:
