@@ -131,3 +131,29 @@ def _receive_all(sock: socket.socket, answer: Answer) -> None:
 
 def _text(message_id: int, payload: bytes) -> bytes:
     return struct.pack("<HI", message_id, len(payload)) + payload
+
+
+class Server:
+    """A stand-in for a running Gadgetron: it takes one client and answers with what ``answer`` makes of the whole input."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("localhost", 0))
+        self.address = f"localhost:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> "Server":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(TIMEOUT_S)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        with client:
+            data = bytearray()
+            while not data.endswith(struct.pack("<H", CLOSE)):
+                data += client.recv(1 << 16)
+            client.sendall(self._answer(bytes(data)))

@@ -137,7 +137,7 @@ def raising(error: Exception, times: int = 1000) -> Callable[..., FitResult]:
 
 @pytest.mark.parametrize(
     "error",
-    [FitError("the loss became nan"), torch.OutOfMemoryError("out of memory"), RuntimeError("device lost"), MemoryError()],
+    [FitError("the loss became nan"), torch.cuda.OutOfMemoryError("out of memory"), RuntimeError("device lost"), MemoryError()],
 )
 def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
     error: Exception, scan: list[KSpace], small_scan: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +158,7 @@ def test_without_maps_the_fallback_is_zero_filled(scan: list[KSpace], monkeypatc
 
 
 def test_out_of_memory_first_tries_with_less(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
-    once = raising(torch.OutOfMemoryError("CUDA out of memory"), times=1)
+    once = raising(torch.cuda.OutOfMemoryError("CUDA out of memory"), times=1)
     monkeypatch.setattr("untrained_recon.pipeline.fit", once)
     recon = reconstruct(scan[0], config(fit__iterations="3"), CPU)
     assert (recon.method, recon.fallback_reason) == ("maps", "")

@@ -45,6 +45,8 @@ def cli() -> None:
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")
 @click.option("--png", type=click.Path(path_type=Path, file_okay=False), help="Also write every image as a PNG to this folder.")
+@click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
+@click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
 def replay(
     raw: Path,
     output: Path,
@@ -53,18 +55,28 @@ def replay(
     device: str | None,
     seed: int | None,
     png: Path | None,
+    server: str | None,
+    chain: Path | None,
 ) -> None:
     """Play RAW through the gadget as Gadgetron would, and store the images that come back."""
     from untrained_recon import report
     from untrained_recon.monitor import Monitor
     from untrained_recon.replay import replay as run
+    from untrained_recon.replay import replay_through_server
 
+    if (server is None) != (chain is None):
+        raise click.UsageError("--server and --chain go together")
+    if server is not None and (config or settings or device or seed is not None):
+        raise click.UsageError("with --server the settings are those of the chain")
     if png is not None:
         report.require_matplotlib()
     named = {"config": _absolute(config), "device": device, "seed": None if seed is None else str(seed)}
     properties = {**_assignments(settings), **{key: value for key, value in named.items() if value is not None}}
     with Monitor(stderr) as monitor:
-        images = run(raw, output, properties, monitor)
+        if server is not None and chain is not None:
+            images = replay_through_server(raw, output, _address(server), chain.read_bytes(), monitor)
+        else:
+            images = run(raw, output, properties, monitor)
     if png is not None:
         report.save_pngs(images, png)
     click.echo(f"{len(images)} images in {output}")
@@ -156,6 +168,13 @@ def _assignments(settings: tuple[str, ...]) -> dict[str, str]:
             raise ConfigError(f"--set {setting!r} is not of the form key.path=value")
         pairs[key] = value
     return pairs
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{text!r} is not of the form HOST:PORT", param_hint="--server")
+    return host.strip("[]"), int(port)
 
 
 def _absolute(config: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The host's side of a gadget connection: start the gadget, play a scan to it in Gadgetron's wire protocol, take what comes back.
+"""The other side of the wire: start a gadget or reach a server, play a scan to it in Gadgetron's protocol, take what comes back.
 
 Little endian, each message a uint16 id and its payload. To the gadget: CONFIG, HEADER, acquisitions and waveforms, CLOSE. From the
 gadget: images, items passed through, ERROR, CLOSE.
@@ -21,11 +21,12 @@ from typing import TypeAlias
 import ismrmrd
 
 from untrained_recon.errors import ProtocolError, ReplayError
-from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM
+from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, TEXT, WAVEFORM
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 30.0
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
@@ -72,34 +73,16 @@ class GadgetProcess:
         self._end()
 
     def exchange(self, config: bytes, header: bytes, items: Iterable[Item]) -> Iterator[Returned]:
-        """Play a scan and yield what comes back, while the scan is still being sent.
-
-        Raises:
-            ReplayError: The gadget reported an ERROR, died, or ended with another exit status than 0.
-            Exception: Whatever reading ``items`` raised.
-        """
-        sender = _Sender(self._socket, config, header, items)
-        sender.start()
-        error_text, closed = "", False
-        stream = self._socket.makefile("rb")
+        """See :func:`exchange`; the exit status of the process counts too. Raises ReplayError when it is not 0."""
+        failure = None
         try:
-            while not closed:
-                item = _receive(stream.read)
-                if item is None:
-                    closed = True
-                elif isinstance(item, str):
-                    error_text = error_text or item
-                else:
-                    yield item
-        except (ProtocolError, OSError) as broken:
-            error_text = error_text or f"the gadget's connection broke: {broken}"
-        sender.join()
-        if sender.failure is not None:
-            raise sender.failure
+            yield from exchange(self._socket, config, header, items)
+        except ReplayError as error:
+            failure = error
         status = self._wait()
-        if error_text:
-            killed = f" (it was killed by {signal.Signals(-status).name})" if status < 0 else ""
-            raise ReplayError(error_text + killed)
+        if failure is not None:
+            killed = f" (the gadget was killed by {signal.Signals(-status).name})" if status < 0 else ""
+            raise ReplayError(f"{failure}{killed}") from failure
         if status != 0:
             raise ReplayError(f"the gadget ended with exit status {status} without saying why; see its log")
 
@@ -139,6 +122,55 @@ class GadgetProcess:
             logger.exception("a line of the gadget's log could not be shown: %r", line)
 
 
+@contextlib.contextmanager
+def server_connection(host: str, port: int) -> Iterator[socket.socket]:
+    """A connection to a running Gadgetron. Raises ReplayError where nothing answers."""
+    try:
+        sock = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
+    except OSError as error:
+        raise ReplayError(f"no Gadgetron server answers at {host}:{port} ({error})") from error
+    with sock:
+        sock.settimeout(None)
+        yield sock
+
+
+def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item]) -> Iterator[Returned]:
+    """Play a scan to a gadget or a server and yield what comes back, while the scan is still being sent.
+
+    Args:
+        sock: Connection to the peer.
+        config: ``<configuration>`` node for a gadget, whole chain for a server.
+        header: ISMRMRD XML header.
+        items: Acquisitions and waveforms in their order.
+
+    Raises:
+        ReplayError: The peer reported an ERROR or a TEXT (a server's way to complain), or its connection broke.
+        Exception: Whatever reading ``items`` raised.
+    """
+    sender = _Sender(sock, config, header, items)
+    sender.start()
+    complaint, closed = "", False
+    stream = sock.makefile("rb")
+    try:
+        while not closed:
+            item = _receive(stream.read)
+            if item is None:
+                closed = True
+            elif isinstance(item, str):
+                complaint = complaint or item
+            else:
+                yield item
+    except (ProtocolError, OSError) as broken:
+        complaint = complaint or f"the connection broke: {broken}"
+    finally:
+        stream.close()
+    sender.join()
+    if sender.failure is not None:
+        raise sender.failure
+    if complaint:
+        raise ReplayError(complaint)
+
+
 class _Sender(threading.Thread):
     """Sends a scan; ``failure`` keeps what went wrong in reading it. A gadget that is gone shows on the receiving side."""
 
@@ -164,7 +196,7 @@ class _Sender(threading.Thread):
 
 
 def _receive(read: Callable[[int], bytes]) -> Returned | str | None:
-    """The next image or waveform, the text of an ERROR, or None at CLOSE."""
+    """The next image or waveform, the words of an ERROR or TEXT, or None at CLOSE."""
 
     def exactly(n: int) -> bytes:
         data = read(n)
@@ -179,7 +211,8 @@ def _receive(read: Callable[[int], bytes]) -> Returned | str | None:
         return ismrmrd.Image.deserialize_from(exactly)
     if message_id == WAVEFORM:
         return ismrmrd.Waveform.deserialize_from(exactly)
-    if message_id == ERROR:
-        (length,) = struct.unpack("<Q", exactly(8))
-        return exactly(length).decode(errors="replace")
+    if message_id in (ERROR, TEXT):
+        form = "<Q" if message_id == ERROR else "<I"
+        (length,) = struct.unpack(form, exactly(struct.calcsize(form)))
+        return exactly(length).rstrip(b"\0").decode(errors="replace")
     raise ProtocolError(f"it sent message id {message_id}, which a host does not take")

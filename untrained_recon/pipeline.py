@@ -156,7 +156,7 @@ def _fit(operator: LinearOperator, ksp: Tensor, config: Config, callback: Callba
 
     try:
         return run(save_memory=False)
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, error)
     torch.cuda.empty_cache()  # nothing on a machine without CUDA; the failed fit's tensors are free by now
     return run(save_memory=True)

@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import ismrmrd
 
 from untrained_recon.assemble import image_index, is_imaging
-from untrained_recon.config import Config
 from untrained_recon.errors import RawFileError, ReplayError
 from untrained_recon.header import parse_header
-from untrained_recon.host import GadgetProcess, Item
+from untrained_recon.host import GadgetProcess, Item, exchange, server_connection
 from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
 from untrained_recon.rawfile import ImageFile, RawFile
 from untrained_recon.stream import resolve
@@ -47,39 +47,79 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
         ReconError: Its subclasses say what was wrong; nothing is left at ``out_path`` by this run then.
     """
     config, _ = resolve(properties)
-    if not out_path.parent.is_dir():
-        raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
-    if out_path.exists() and out_path.samefile(raw_path):
-        raise RawFileError(f"{out_path}: the output would replace the raw data")
-    with RawFile(raw_path) as raw:
-        header = parse_header(raw.header)
-        watch = _Expectation(header, config)
-        with (
-            ImageFile(out_path, raw.header) as out,
-            GadgetProcess("gadgets.acquisitions", "reconstruct", monitor.log) as gadget,
-        ):
-            magnitudes = []
+    with _files(raw_path, out_path) as (raw, out):
+        watch = _Expectation(parse_header(raw.header))
+        magnitudes = []
+        with GadgetProcess("gadgets.acquisitions", "reconstruct", monitor.log) as gadget:
             for item in gadget.exchange(configuration_xml(properties), raw.header, watch.sent(raw.items())):
                 if isinstance(item, ismrmrd.Waveform):
                     out.append_waveform(item)
                     continue
                 out.append_image(item.image_series_index - 1, item)
-                watch.came(item)
+                watch.came(item.image_series_index, counters_of(item))
                 if (item.image_series_index - 1) % SERIES_PER_ENCODING == 0:
                     magnitudes.append(item)
                     monitor.image_done(item, len(magnitudes), len(watch.known))
-            watch.check()
-            out.commit()
+        watch.check({(series_index(kind, index.encoding), index) for index in watch.known for kind in expected_series(config)})
+        out.commit()
     return magnitudes
+
+
+def replay_through_server(
+    raw_path: Path, out_path: Path, address: tuple[str, int], chain: bytes, monitor: Monitor
+) -> list[ismrmrd.Image]:
+    """Play ``raw_path`` through a chain of a running Gadgetron, as its own client does.
+
+    Args:
+        raw_path: ISMRMRD raw file.
+        out_path: Image file to write; it appears only when the first series holds every expected image. The group ``image_N`` is
+            the N-th series that came, from 0.
+        address: Host and port of the server.
+        chain: The chain's XML.
+        monitor: Told of progress.
+
+    Returns:
+        The images of the first series, in the order in which they came.
+
+    Raises:
+        ReconError: As :func:`replay`; what the server complains about is a ReplayError.
+    """
+    with _files(raw_path, out_path) as (raw, out):
+        watch = _Expectation(parse_header(raw.header))
+        series: dict[int, list[ismrmrd.Image]] = {}
+        with server_connection(*address) as server:
+            for item in exchange(server, chain, raw.header, watch.sent(raw.items())):
+                if isinstance(item, ismrmrd.Waveform):
+                    out.append_waveform(item)
+                    continue
+                series.setdefault(item.image_series_index, []).append(item)
+                number = list(series).index(item.image_series_index)
+                out.append_image(number, item)
+                watch.came(number, counters_of(item)._replace(encoding=0))  # a server does not say which encoding it was
+                if number == 0:
+                    monitor.image_done(item, len(series[item.image_series_index]), len(watch.known))
+        watch.check({(0, index._replace(encoding=0)) for index in watch.known})
+        out.commit()
+    return next(iter(series.values()), [])
+
+
+@contextmanager
+def _files(raw_path: Path, out_path: Path) -> Iterator[tuple[RawFile, ImageFile]]:
+    """The raw file and the image file in the making, checked against each other."""
+    if not out_path.parent.is_dir():
+        raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
+    if out_path.exists() and out_path.samefile(raw_path):
+        raise RawFileError(f"{out_path}: the output would replace the raw data")
+    with RawFile(raw_path) as raw, ImageFile(out_path, raw.header) as out:
+        yield raw, out
 
 
 class _Expectation:
     """Notes which images are due for what was sent, and which came."""
 
-    def __init__(self, header: Header, config: Config) -> None:
+    def __init__(self, header: Header) -> None:
         self.known: set[ImageIndex] = set()
         self._header = header
-        self._kinds = expected_series(config)
         self._came: set[tuple[int, ImageIndex]] = set()
 
     def sent(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -88,11 +128,10 @@ class _Expectation:
                 self.known.add(image_index(item))
             yield item
 
-    def came(self, image: ismrmrd.Image) -> None:
-        self._came.add((image.image_series_index, counters_of(image)))
+    def came(self, series: int, index: ImageIndex) -> None:
+        self._came.add((series, index))
 
-    def check(self) -> None:
-        due = {(series_index(kind, index.encoding), index) for index in self.known for kind in self._kinds}
+    def check(self, due: set[tuple[int, ImageIndex]]) -> None:
         missing = sorted(due - self._came)
         if missing:
             names = "; ".join(f"series {series}, {index}" for series, index in missing[:5])

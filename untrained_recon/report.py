@@ -51,10 +51,9 @@ def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
     pyplot = _pyplot()
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
-        center, width = (float(image.meta[f"GADGETRON_Window{end}"]) for end in ("Center", "Width"))
+        low, high = _window(image)
         counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)
-        low, high = center - width / 2, center + width / 2
-        pyplot.imsave(folder / f"{counters}.png", image.data[0, 0], cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
+        pyplot.imsave(folder / f"{counters}.png", abs(image.data[0, 0]), cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
 
 def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparison]:
@@ -113,6 +112,15 @@ def _pyplot() -> ModuleType:
 
     module: ModuleType = pyplot
     return module
+
+
+def _window(image: ismrmrd.Image) -> tuple[float, float]:
+    """The display window of the meta attributes, or the pixels' range where a server set none."""
+    try:
+        center, width = (float(image.meta[f"GADGETRON_Window{end}"]) for end in ("Center", "Width"))
+    except KeyError:
+        return float(abs(image.data).min()), float(abs(image.data).max())
+    return center - width / 2, center + width / 2
 
 
 def _caption(name: str, q: Quality) -> str:
