@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"errors", "types", "wire"},
+    {"errors", "types", "wire", "chain"},
     {"config", "operators", "header"},
     {"noise", "readout", "rawfile", "masks"},
     {"assemble", "coils", "networks", "phantom", "metrics"},

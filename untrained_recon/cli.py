@@ -1,4 +1,4 @@
-"""The command line: ``untrained-recon replay | simulate | inspect | compare``."""
+"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain``."""
 
 import logging
 import signal
@@ -144,6 +144,26 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
     if png is not None:
         report.save_panel(rows, png)
         click.echo(f"panel in {png}")
+
+
+@cli.command()
+@click.option("--input", "source", type=click.Choice(["acquisitions", "buckets", "buffers"]), default="buffers", show_default=True)
+@click.option("--output", type=click.Choice(["float", "uint16", "complex"]), default="uint16", show_default=True, help="Pixels.")
+@click.option("--execute", is_flag=True, help="Gadgetron starts the gadget for every scan (the default).")
+@click.option("--connect", metavar="HOST:PORT", help="Gadgetron connects to a gadget that listens there.")
+@click.option("--config", metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine.")
+@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Setting for the chain; repeatable.")
+def chain(source: str, output: str, execute: bool, connect: str | None, config: str | None, settings: tuple[str, ...]) -> None:
+    """Print a Gadgetron chain that holds the gadget."""
+    from untrained_recon.chain import chain_xml
+    from untrained_recon.config import load_config
+
+    if execute and connect is not None:
+        raise click.UsageError("either --execute or --connect")
+    properties = {**({"config": config} if config else {}), **_assignments(settings)}
+    load_config("fast", {key: value for key, value in properties.items() if key != "config"})  # the settings must be sound
+    address = None if connect is None else _address(connect)
+    click.echo(chain_xml(source, output, properties, address), nl=False)  # type: ignore[arg-type]  # click has checked both
 
 
 def main() -> None:
