@@ -1,31 +1,48 @@
 """The k-space of a scan → images on the connection: what all gadgets share."""
 
+import math
+from collections import deque
 from collections.abc import Iterable
+from contextlib import closing
+
+import ismrmrd
 
 from gadgets.connection import GadgetConnection
 from gadgets.writers import image_array_bytes
 from untrained_recon.images import expected_series
+from untrained_recon.jobs import Jobs
 from untrained_recon.stream import Session
 from untrained_recon.types import KSpace
 
+Shape = tuple[int, int, int]
+
 
 def send_images(
-    connection: GadgetConnection, session: Session, scan: Iterable[KSpace], array_shape: tuple[int, int, int] | None = None
+    connection: GadgetConnection, session: Session, scan: Iterable[KSpace], jobs: Jobs, shapes: deque[Shape] | None = None
 ) -> None:
-    """Reconstruct image after image and send each as soon as it is ready, or all as one image array.
+    """Reconstruct image after image and send each as soon as it is ready, or in image arrays.
 
     Args:
         connection: Where to.
         session: The scan's settings.
         scan: The k-space of the images, N fastest, then S, then LOC, where they make an array.
-        array_shape: N, S and LOC of the array that a gadget downstream expects here, unless ``output.form`` asks for images.
+        jobs: Who reconstructs.
+        shapes: N, S and LOC of the arrays that a gadget downstream expects here, noted as ``scan`` is consumed. Without, arrays
+            hold one image each and are sent where ``output.form`` asks for them.
     """
     form = session.config.output.form
-    if form == "images" or (form == "auto" and array_shape is None):
-        for image in session.images(scan, expected_series(session.config)):
-            connection.send(image)
-    elif array_shape is None:
-        for image in session.images(scan, ["complex"]):
-            connection.send_bytes(image_array_bytes([image], (1, 1, 1)))
-    else:
-        connection.send_bytes(image_array_bytes(list(session.images(scan, ["complex"])), array_shape))
+    if form == "images" or (form == "auto" and shapes is None):
+        with closing(session.images(scan, expected_series(session.config), jobs)) as images:
+            for image in images:
+                connection.send(image)
+        return
+    array: list[ismrmrd.Image] = []
+    with closing(session.images(scan, ["complex"], jobs)) as images:
+        for image in images:
+            array.append(image)
+            shape = shapes[0] if shapes else (1, 1, 1)
+            if len(array) == math.prod(shape):
+                connection.send_bytes(image_array_bytes(array, shape))
+                array.clear()
+                if shapes:
+                    shapes.popleft()

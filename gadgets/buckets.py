@@ -1,27 +1,39 @@
 """Gadget behind AcquisitionAccumulateTrigger: ``<execute name="gadgets.buckets" target="reconstruct" type="python"/>``."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from gadgets.connection import GadgetConnection, gadget
 from untrained_recon.wire import BUCKET
+
+if TYPE_CHECKING:
+    from untrained_recon.jobs import Jobs
+    from untrained_recon.stream import Session
 
 
 @gadget
 def reconstruct(connection: GadgetConnection) -> None:
     """Send back an image for every slice, repetition, contrast, phase, set and average; pass on what is not a bucket."""
     # imported here so that a broken installation is reported to the host like any other failure
-    from gadgets.answer import send_images
+    from untrained_recon.jobs import LocalJobs
     from untrained_recon.stream import Session
 
     session = Session(connection.header_xml, connection.properties)
     connection.accept(BUCKET)
-    send_images(connection, session, session.assemble(_batches(connection)))
+    with LocalJobs(session.device) as jobs:
+        answer(connection, session, connection, jobs)
 
 
-def _batches(connection: GadgetConnection) -> Iterator[list[Any]]:
+def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
+    """Send back what ``items`` become; the part that a gadget shares with the service."""
+    from gadgets.answer import send_images
+
+    send_images(connection, session, session.assemble(batches(items)), jobs)
+
+
+def batches(buckets: Iterable[Any]) -> Iterator[list[Any]]:
     """All lines of each bucket once: those that both calibrate and image are in its data and in its reference."""
     from untrained_recon.readout import is_calibration_only
 
-    for bucket in connection:
+    for bucket in buckets:
         yield [*bucket.data, *(acq for acq in bucket.ref if is_calibration_only(acq))]

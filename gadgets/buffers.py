@@ -2,28 +2,53 @@
 ``<execute name="gadgets.buffers" target="reconstruct" type="python"/>``.
 """
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
 from gadgets.connection import GadgetConnection, gadget
 from untrained_recon.wire import RECON_DATA
+
+if TYPE_CHECKING:
+    from untrained_recon.jobs import Jobs
+    from untrained_recon.stream import Session
+    from untrained_recon.types import Header, KSpace
 
 
 @gadget
 def reconstruct(connection: GadgetConnection) -> None:
     """Answer every buffer with an image array, as a stock recon gadget does (or with images, see ``output.form``)."""
     # imported here so that a broken installation is reported to the host like any other failure
-    from gadgets.answer import send_images
-    from untrained_recon.buffers import Buffer, kspaces
-    from untrained_recon.errors import NoImagingDataError
+    from untrained_recon.jobs import LocalJobs
     from untrained_recon.stream import Session
 
     session = Session(connection.header_xml, connection.properties)
     connection.accept(RECON_DATA)
+    with LocalJobs(session.device) as jobs:
+        answer(connection, session, connection, jobs)
+
+
+def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
+    """Send back what ``items`` become; the part that a gadget shares with the service."""
+    from gadgets.answer import send_images
+
+    shapes: deque[tuple[int, int, int]] = deque()
+    send_images(connection, session, kspaces_of(items, session.header, shapes), jobs, shapes)
+
+
+def kspaces_of(messages: Iterable[Any], header: "Header", shapes: deque[tuple[int, int, int]]) -> "Iterator[KSpace]":
+    """The images of all buffers; ``shapes`` takes N, S and LOC of each buffer before its first image."""
+    from untrained_recon.buffers import Buffer, kspaces
+    from untrained_recon.errors import NoImagingDataError
+
     empty = True
-    for recon_data in connection:
-        for bit in recon_data:
+    for message in messages:
+        for bit in message:
             data = Buffer(bit.data.data, bit.data.headers)
             ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
-            n, s, loc = data.data.shape[-3:]
-            send_images(connection, session, kspaces(data, ref, session.header), (n, s, loc))
+            data.check()
+            shapes.append(data.data.shape[4:])
+            yield from kspaces(data, ref, header)
             empty = False
     if empty:
         raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")

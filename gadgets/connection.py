@@ -10,6 +10,7 @@ import functools
 import logging
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -45,6 +46,7 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         self.header_xml = b""
         self._accepted: frozenset[int] | None = None
         self._input_ended = False
+        self._sending = threading.Lock()
 
     def accept(self, *message_ids: int) -> None:
         """Hand out only these kinds of message; all others pass through to the host, byte for byte and in order."""
@@ -64,9 +66,15 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
             reader(self.socket)
             self.send_bytes(struct.pack("<H", message_id) + self.socket.stop_recording())
 
+    def send(self, item: Any) -> None:
+        """Send an item as one message, whole even if another thread passes messages through meanwhile."""
+        with self._sending:
+            super().send(item)
+
     def send_bytes(self, message: bytes) -> None:
-        """Send a message that is ready in bytes."""
-        self.socket.write(message)
+        """Send a message that is ready in bytes, likewise."""
+        with self._sending:
+            self.socket.write(message)
 
     @classmethod
     def adopt(cls, connection: Connection) -> "GadgetConnection":
@@ -93,7 +101,7 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         """Tell the host in an ERROR message; a host that is gone is logged, not raised."""
         payload = text.encode()
         try:
-            self.socket.write(struct.pack("<HQ", constants.GADGET_MESSAGE_ERROR, len(payload)) + payload)
+            self.send_bytes(struct.pack("<HQ", constants.GADGET_MESSAGE_ERROR, len(payload)) + payload)
         except OSError as error:
             logger.warning("the host was gone before it could be told: %s", error)
 

@@ -3,6 +3,7 @@
 import random
 import struct
 import tracemalloc
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gadgets.buckets import _batches
+from gadgets.buckets import batches
+from gadgets.buffers import kspaces_of
 from gadgets.connection import GadgetConnection
 from tests.conftest import SMALL
 from tests.helpers import acquisition, header_xml, stream
 from tests.streams import bucket_bytes, recon_data_bytes
 from untrained_recon.assemble import assemble
-from untrained_recon.buffers import Buffer, kspaces
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import ReconError
 from untrained_recon.header import parse_header
@@ -80,12 +81,9 @@ def kspace_of(connection: GadgetConnection, kind: int) -> Iterator[Any]:
     if kind == ACQUISITION:
         yield from assemble(([acq] for acq in connection), HEADER, ScanConfig())
     elif kind == BUCKET:
-        yield from assemble(_batches(connection), HEADER, ScanConfig())
+        yield from assemble(batches(connection), HEADER, ScanConfig())
     else:
-        for message in connection:
-            for bit in message:
-                ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
-                yield from kspaces(Buffer(bit.data.data, bit.data.headers), ref, HEADER)
+        yield from kspaces_of(connection, HEADER, deque())
 
 
 def consume(data: bytes, kind: int, seed: int) -> str:

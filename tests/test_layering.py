@@ -14,7 +14,7 @@ LEVELS = [
     {"fit"},
     {"progress", "baselines"},
     {"pipeline", "simulate"},
-    {"images", "buffers"},
+    {"images", "buffers", "jobs"},
     {"stream", "inspection", "report", "host", "monitor"},
     {"replay"},
     {"cli"},

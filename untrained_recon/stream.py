@@ -2,7 +2,11 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 
 import ismrmrd
 import torch
@@ -11,11 +15,13 @@ from untrained_recon.assemble import assemble
 from untrained_recon.config import Config, load_config
 from untrained_recon.header import parse_header
 from untrained_recon.images import to_image
-from untrained_recon.pipeline import default_preset, pick_device, reconstruct
-from untrained_recon.progress import fit_logger
-from untrained_recon.types import KSpace
+from untrained_recon.jobs import Jobs
+from untrained_recon.pipeline import default_preset, pick_device
+from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
+
+PENDING_BYTES = 4 << 30
 
 
 def resolve(properties: Mapping[str, str]) -> tuple[Config, torch.device]:
@@ -35,7 +41,9 @@ def resolve(properties: Mapping[str, str]) -> tuple[Config, torch.device]:
 
 
 class Session:
-    """One scan: its header and settings, and the time that is left for it.
+    """One scan: its header, its settings, and its images on their way through the fits.
+
+    Receiving goes on while fits run: a thread takes the scan's data and hands complete images in, up to ``PENDING_BYTES`` ahead.
 
     Args:
         header_xml: The ISMRMRD header as it arrived.
@@ -48,26 +56,88 @@ class Session:
     def __init__(self, header_xml: bytes, properties: Mapping[str, str]) -> None:
         self.config, self.device = resolve(properties)
         self.header = parse_header(header_xml)
+        self.name = uuid.uuid4().hex[:8]
         self._seconds_left = self.config.scan.time_budget_s or math.inf
         self._images_left = sum(math.prod(encoding.counts) for encoding in self.header.encodings)
-        logger.info("configuration %s (%s) on %s", self.config.name, self.config.hash, self.device)
+        logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
     def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]]) -> Iterator[KSpace]:
         """Acquisitions → the k-space of image after image, see :func:`untrained_recon.assemble.assemble`."""
         return assemble(batches, self.header, self.config.scan)
 
-    def images(self, scan: Iterable[KSpace], kinds: Sequence[str]) -> Iterator[ismrmrd.Image]:
+    def images(self, scan: Iterable[KSpace], kinds: Sequence[str], jobs: Jobs) -> Generator[ismrmrd.Image, None, None]:
         """Reconstruct image after image and yield the ISMRMRD images of each as soon as they are ready, in order.
 
+        What goes wrong in ``scan`` is raised after the images that were complete before it.
+
         Args:
-            scan: The images' k-space, as it becomes complete.
+            scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
             kinds: Which images to make of each, see :data:`untrained_recon.images.SERIES`.
+            jobs: Who reconstructs.
         """
-        for data in scan:
-            share = self._seconds_left / max(1, self._images_left)  # by the header's limits, which may promise too few
-            recon = reconstruct(data, self.config, self.device, fit_logger(str(data.index)), share)
-            self._seconds_left -= recon.seconds
-            self._images_left -= 1
-            logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
-            for kind in kinds:
-                yield to_image(kind, recon, data, self.header, self.config)
+        feeder = _Feeder(scan, lambda data: jobs.submit(self.name, data, self.config, self._share()))
+        feeder.start()
+        try:
+            for data, job in feeder.submitted():
+                recon = job.result()
+                feeder.release(data)
+                self._seconds_left -= recon.seconds
+                logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
+                for kind in kinds:
+                    yield to_image(kind, recon, data, self.header, self.config)
+        finally:
+            feeder.stop()
+            jobs.cancel(self.name)
+            feeder.join()
+
+    def _share(self) -> float:
+        """Seconds for the next image, by the header's limits, which may promise too few."""
+        share = self._seconds_left / max(1, self._images_left)
+        self._images_left -= 1
+        return share
+
+
+class _Feeder(threading.Thread):
+    """Consumes a scan and submits its images, never more than ``PENDING_BYTES`` ahead of what was released."""
+
+    def __init__(self, scan: Iterable[KSpace], submit: Callable[[KSpace], "Future[Reconstruction]"]) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self._scan, self._submit = scan, submit
+        self._queue: queue.Queue[tuple[KSpace, Future[Reconstruction]] | Exception | None] = queue.Queue()
+        self._room = threading.Condition()
+        self._pending = 0
+        self._stopped = False
+
+    def run(self) -> None:
+        try:
+            for data in self._scan:
+                if self._acquire(data):
+                    self._queue.put((data, self._submit(data)))
+            self._queue.put(None)
+        except Exception as error:  # raised where the images are taken
+            self._queue.put(error)
+
+    def submitted(self) -> Iterator[tuple[KSpace, "Future[Reconstruction]"]]:
+        """Images in their order; raises what the scan raised, in its place."""
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def release(self, data: KSpace) -> None:
+        with self._room:
+            self._pending -= data.ksp.nbytes
+            self._room.notify()
+
+    def stop(self) -> None:
+        """Go on consuming the scan, so that its host is not held up, but submit no more."""
+        with self._room:
+            self._stopped = True
+            self._room.notify()
+
+    def _acquire(self, data: KSpace) -> bool:
+        size = data.ksp.nbytes
+        with self._room:
+            self._room.wait_for(lambda: self._stopped or self._pending == 0 or self._pending + size <= PENDING_BYTES)
+            self._pending += size
+            return not self._stopped
