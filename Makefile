@@ -29,7 +29,7 @@ format: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,service,dev]'
 	touch $@
 
 clean:

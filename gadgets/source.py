@@ -22,6 +22,7 @@ class GuardedSocket(Connection.SocketWrapper):  # type: ignore[misc]  # gadgetro
         super().__init__(sock)
         self._limit = self._left = limit
         self._record: list[bytes] | None = None
+        self.received = 0
 
     def begin_message(self) -> None:
         """Start to count the bytes of a message."""
@@ -51,6 +52,7 @@ class GuardedSocket(Connection.SocketWrapper):  # type: ignore[misc]  # gadgetro
             if not piece:
                 raise ProtocolError(f"the host closed the connection in the middle of a scan ({nbytes - len(data)} bytes missing)")
             data += piece
+        self.received += nbytes
         if self._record is not None:
             self._record.append(bytes(data))
         return bytes(data)

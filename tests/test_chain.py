@@ -16,9 +16,10 @@ KINDS = list(itertools.product(("acquisitions", "buckets", "buffers"), ("float",
 
 @pytest.mark.parametrize(("source", "output"), KINDS)
 def test_ready_chains_are_what_the_command_prints(source: str, output: str) -> None:
-    result = CliRunner().invoke(cli, ["chain", "--input", source, "--output", output, "--execute"])
-    assert result.exit_code == 0
-    assert result.output == (READY / f"{source}_{output}.xml").read_text(encoding="utf-8")
+    for how, options in (("execute", ["--execute"]), ("connect", ["--connect", "localhost:9100"])):
+        result = CliRunner().invoke(cli, ["chain", "--input", source, "--output", output, *options])
+        assert result.exit_code == 0
+        assert result.output == (READY / f"{source}_{output}_{how}.xml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("source", "output"), KINDS)

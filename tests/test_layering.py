@@ -14,9 +14,9 @@ LEVELS = [
     {"fit"},
     {"progress", "baselines"},
     {"pipeline", "simulate"},
-    {"images", "buffers", "jobs"},
+    {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor"},
-    {"replay"},
+    {"replay", "bench"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

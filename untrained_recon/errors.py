@@ -65,5 +65,17 @@ class ReplayError(ReconError):
     """A replay ended without every expected image: the gadget reported an error, died or left images out."""
 
 
+class ServiceBusyError(ReconError):
+    """The resident service has as many scans as it takes."""
+
+
+class ServiceStoppedError(ReconError):
+    """The resident service was shut down before an image was finished."""
+
+
+class WorkerError(ReconError):
+    """The processes that were to reconstruct an image died."""
+
+
 class MissingExtraError(ReconError):
     """An optional dependency is needed for what was asked."""

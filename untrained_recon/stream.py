@@ -4,9 +4,11 @@ import logging
 import math
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from typing import TypeAlias
 
 import ismrmrd
 import torch
@@ -49,6 +51,9 @@ class Session:
         header_xml: The ISMRMRD header as it arrived.
         properties: See :func:`resolve`.
 
+    Attributes:
+        totals: Images, fallbacks and iterations so far, seconds that images were fitted and that they waited.
+
     Raises:
         ConfigError, HeaderError, UnsupportedScanError: Before any data are taken.
     """
@@ -58,6 +63,13 @@ class Session:
         self.header = parse_header(header_xml)
         self.name = uuid.uuid4().hex[:8]
         self._seconds_left = self.config.scan.time_budget_s or math.inf
+        self.totals: dict[str, int | float] = {
+            "images": 0,
+            "fallbacks": 0,
+            "iterations": 0,
+            "fit_seconds": 0.0,
+            "wait_seconds": 0.0,
+        }
         self._images_left = sum(math.prod(encoding.counts) for encoding in self.header.encodings)
         logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
@@ -78,10 +90,10 @@ class Session:
         feeder = _Feeder(scan, lambda data: jobs.submit(self.name, data, self.config, self._share()))
         feeder.start()
         try:
-            for data, job in feeder.submitted():
+            for data, job, submitted in feeder.submitted():
                 recon = job.result()
                 feeder.release(data)
-                self._seconds_left -= recon.seconds
+                self._count(recon, time.monotonic() - submitted)
                 logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
                 for kind in kinds:
                     yield to_image(kind, recon, data, self.header, self.config)
@@ -90,11 +102,22 @@ class Session:
             jobs.cancel(self.name)
             feeder.join()
 
+    def _count(self, recon: Reconstruction, seconds: float) -> None:
+        self._seconds_left -= recon.seconds
+        self.totals["images"] += 1
+        self.totals["fallbacks"] += bool(recon.fallback_reason)
+        self.totals["iterations"] += recon.iterations
+        self.totals["fit_seconds"] += recon.seconds
+        self.totals["wait_seconds"] += max(0.0, seconds - recon.seconds)
+
     def _share(self) -> float:
         """Seconds for the next image, by the header's limits, which may promise too few."""
         share = self._seconds_left / max(1, self._images_left)
         self._images_left -= 1
         return share
+
+
+_Submitted: TypeAlias = "tuple[KSpace, Future[Reconstruction], float]"
 
 
 class _Feeder(threading.Thread):
@@ -103,7 +126,7 @@ class _Feeder(threading.Thread):
     def __init__(self, scan: Iterable[KSpace], submit: Callable[[KSpace], "Future[Reconstruction]"]) -> None:
         super().__init__(name="feeder", daemon=True)
         self._scan, self._submit = scan, submit
-        self._queue: queue.Queue[tuple[KSpace, Future[Reconstruction]] | Exception | None] = queue.Queue()
+        self._queue: queue.Queue[_Submitted | Exception | None] = queue.Queue()
         self._room = threading.Condition()
         self._pending = 0
         self._stopped = False
@@ -112,13 +135,13 @@ class _Feeder(threading.Thread):
         try:
             for data in self._scan:
                 if self._acquire(data):
-                    self._queue.put((data, self._submit(data)))
+                    self._queue.put((data, self._submit(data), time.monotonic()))
             self._queue.put(None)
         except Exception as error:  # raised where the images are taken
             self._queue.put(error)
 
-    def submitted(self) -> Iterator[tuple[KSpace, "Future[Reconstruction]"]]:
-        """Images in their order; raises what the scan raised, in its place."""
+    def submitted(self) -> "Iterator[_Submitted]":
+        """Images in their order, with the time at which they were submitted; raises what the scan raised, in its place."""
         while (item := self._queue.get()) is not None:
             if isinstance(item, Exception):
                 raise item

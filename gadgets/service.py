@@ -1,0 +1,154 @@
+"""The resident service: many connections, one pool of fits, nothing lost silently.
+
+``<connect address= port=/>`` in a chain brings Gadgetron here. What kind of input a connection carries shows in its first message.
+"""
+
+import itertools
+import json
+import logging
+import selectors
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+from gadgetron.external import constants
+
+from gadgets import acquisitions, buckets, buffers
+from gadgets.connection import GadgetConnection, gadget
+from gadgets.metrics import Metrics
+from untrained_recon import __version__
+from untrained_recon.errors import ConfigError, NoImagingDataError, ServiceBusyError
+from untrained_recon.pool import FitPool
+from untrained_recon.stream import Session
+from untrained_recon.wire import ACQUISITION, BUCKET, RECON_DATA
+
+logger = logging.getLogger(__name__)
+
+ANSWERS = {ACQUISITION: acquisitions.answer, BUCKET: buckets.answer, RECON_DATA: buffers.answer}
+POLL_S = 0.2
+HEALTH_TIMEOUT_S = 5.0
+FAREWELL_S = 5.0
+
+
+class Service:
+    """Listens until it is stopped.
+
+    Args:
+        host: Name or address to listen on; all that a name means, IPv4 and IPv6.
+        port: Port; 0 takes a free one.
+        pool: Who fits.
+        max_scans: Connections at a time; one more is refused with an ERROR.
+        metrics: Who counts, see :mod:`gadgets.metrics`.
+
+    Attributes:
+        addresses: Where it listens; port 0 has become a real one.
+    """
+
+    def __init__(self, host: str, port: int, pool: FitPool, max_scans: int, metrics: Metrics | None = None) -> None:
+        self._pool = pool
+        self._metrics = metrics or Metrics()
+        self._max_scans = max_scans
+        self._stopping = threading.Event()
+        self._scans: set[threading.Thread] = set()
+        self._served = 0
+        self._listeners = _listen(host, port)
+        self.addresses: list[tuple[str, int]] = [listener.getsockname()[:2] for listener in self._listeners]
+
+    def run(self, grace_s: float) -> None:
+        """Accept connections until :meth:`stop`; then let running scans end, for ``grace_s`` seconds at most."""
+        with selectors.DefaultSelector() as selector:
+            for listener in self._listeners:
+                selector.register(listener, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                for key, _ in selector.select(POLL_S):
+                    self._accept(key.fileobj)
+        for listener in self._listeners:
+            listener.close()
+        deadline = time.monotonic() + grace_s
+        for thread in list(self._scans):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._pool.close(max(0.0, deadline - time.monotonic()))
+        self._metrics.close()
+        for thread in list(self._scans):  # they tell their hosts that the service has stopped
+            thread.join(FAREWELL_S)
+
+    def stop(self) -> None:
+        """Accept no more. May be called from a signal handler."""
+        self._stopping.set()
+
+    def _accept(self, listener: Any) -> None:
+        sock, peer = listener.accept()
+        thread = threading.Thread(target=self._serve, args=(sock, f"{peer[0]}:{peer[1]}"), daemon=True)
+        self._scans.add(thread)
+        thread.start()
+
+    def _serve(self, sock: socket.socket, peer: str) -> None:
+        try:
+            if not self._is_query(sock):
+                self._serve_scan(sock, peer)
+        except Exception:
+            logger.exception("connection of %s ended", peer)
+        finally:
+            sock.close()
+            self._scans.discard(threading.current_thread())
+
+    def _serve_scan(self, sock: socket.socket, peer: str) -> None:
+        start = time.monotonic()
+        report: dict[str, Any] = {"peer": peer, "outcome": "ok"}
+        try:
+            with GadgetConnection(sock) as connection:
+                gadget(lambda guarded: self._reconstruct(guarded, report))(connection)
+        except Exception as error:  # the host has been told, and the log
+            report["outcome"] = f"{type(error).__name__}: {error}"
+        self._served += 1
+        report.update(seconds=round(time.monotonic() - start, 3), bytes=connection.socket.received)
+        logger.info("scan %s", json.dumps(report), extra={"fields": report})
+        self._metrics.scan(report)
+
+    def _reconstruct(self, connection: GadgetConnection, report: dict[str, Any]) -> None:
+        if len(self._scans) > self._max_scans:
+            raise ServiceBusyError(f"the service has {self._max_scans} scans already; repeat this one later")
+        session = Session(connection.header_xml, connection.properties)
+        report.update(scan=session.name, config=session.config.name)
+        connection.accept(*ANSWERS)
+        first = next(connection.iter_with_mids(), None)
+        if first is None:
+            raise NoImagingDataError("the scan ended without data")
+        message_id, item = first
+        connection.accept(message_id)
+        try:
+            ANSWERS[message_id](connection, session, itertools.chain([item], connection), self._pool)
+        finally:
+            report.update(session.totals)
+
+    def _is_query(self, sock: socket.socket) -> bool:
+        """Answer a health query, the only message that may come instead of a scan."""
+        sock.settimeout(HEALTH_TIMEOUT_S)
+        head = sock.recv(2, socket.MSG_PEEK | socket.MSG_WAITALL)
+        sock.settimeout(None)
+        if head != struct.pack("<H", constants.GADGET_MESSAGE_QUERY):
+            return False
+        _, _, correlation, length = struct.unpack("<HQQQ", sock.recv(26, socket.MSG_WAITALL))
+        sock.recv(min(length, 1 << 16), socket.MSG_WAITALL)
+        status = {"version": __version__, "scans": len(self._scans) - 1, "served": self._served, "waiting": self._pool.waiting}
+        text = json.dumps(status).encode()
+        sock.sendall(struct.pack("<HQQ", constants.GADGET_MESSAGE_RESPONSE, correlation, len(text)) + text)
+        return True
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners = [made for family, _, _, _, address in found if (made := _listener(family, str(address[0]), port))]
+    if not listeners:
+        raise ConfigError(f"cannot listen on {host}:{port}; is the port taken?")
+    return listeners
+
+
+def _listener(family: int, host: str, port: int) -> socket.socket | None:
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:  # one of IPv4 and IPv6 is enough
+        logger.warning("not listening on %s:%d: %s", host, port, error)
+        return None
