@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain"},
-    {"config", "operators", "header"},
+    {"config", "operators", "header", "cli_options"},
     {"noise", "readout", "rawfile", "masks"},
     {"assemble", "coils", "networks", "phantom", "metrics"},
     {"fit"},
@@ -17,6 +17,7 @@ LEVELS = [
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor"},
     {"replay", "bench"},
+    {"cli_service"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -1,0 +1,39 @@
+"""Values of command line options."""
+
+from pathlib import Path
+
+import click
+
+from untrained_recon.errors import ConfigError
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def parse_shape(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    """``256x256``: lines x samples."""
+    try:
+        n_y, n_x = (int(part) for part in value.lower().split("x"))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not of the form 256x256") from error
+    if min(n_y, n_x) < 16 or max(n_y, n_x) > 4096:
+        raise click.BadParameter("sizes must be between 16 and 4096")
+    return n_y, n_x
+
+
+def parse_assignments(settings: tuple[str, ...]) -> dict[str, str]:
+    """``key.path=value`` pairs. Raises ConfigError on anything else."""
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting!r} is not of the form key.path=value")
+        pairs[key] = value
+    return pairs
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """``HOST:PORT``; an IPv6 host may stand in brackets."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{text!r} is not of the form HOST:PORT", param_hint="--server")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,97 @@
+"""Commands for a site's server: chains, the resident service, its benchmark."""
+
+import importlib
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
+
+
+@click.command()
+@click.option("--input", "source", type=click.Choice(["acquisitions", "buckets", "buffers"]), default="buffers", show_default=True)
+@click.option("--output", type=click.Choice(["float", "uint16", "complex"]), default="uint16", show_default=True, help="Pixels.")
+@click.option("--execute", is_flag=True, help="Gadgetron starts the gadget for every scan (the default).")
+@click.option("--connect", metavar="HOST:PORT", help="Gadgetron connects to a gadget that listens there.")
+@click.option("--config", metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine.")
+@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Setting for the chain; repeatable.")
+def chain(source: str, output: str, execute: bool, connect: str | None, config: str | None, settings: tuple[str, ...]) -> None:
+    """Print a Gadgetron chain that holds the gadget."""
+    from untrained_recon.chain import chain_xml
+    from untrained_recon.config import load_config
+
+    if execute and connect is not None:
+        raise click.UsageError("either --execute or --connect")
+    properties = {**({"config": config} if config else {}), **parse_assignments(settings)}
+    load_config("fast", {key: value for key, value in properties.items() if key != "config"})  # the settings must be sound
+    address = None if connect is None else parse_address(connect)
+    click.echo(chain_xml(source, output, properties, address), nl=False)  # type: ignore[arg-type]  # click has checked both
+
+
+@click.command()
+@click.option("--host", default="localhost", show_default=True, help="Where to listen; a name may mean IPv4 and IPv6.")
+@click.option("--port", type=click.IntRange(0, 65535), default=9100, show_default=True)
+@click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
+@click.option("--max-scans", type=click.IntRange(1), default=64, show_default=True, help="Connections at a time.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on this port.")
+@click.option("--grace", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for running scans after SIGTERM.")
+def serve(
+    host: str, port: int, devices: tuple[str, ...], workers: int, max_scans: int, metrics_port: int | None, grace: float
+) -> None:
+    """Listen for Gadgetron chains that connect (see `chain --connect`), with warm workers, until SIGTERM."""
+    import torch
+
+    from untrained_recon.pipeline import pick_device
+    from untrained_recon.pool import FitPool
+
+    found = devices or tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",)
+    slots = [str(pick_device(name)) for name in found for _ in range(workers)]
+    # the one place where the core starts a host of gadgets
+    service_class = importlib.import_module("gadgets.service").Service
+    metrics = importlib.import_module("gadgets.metrics").PrometheusMetrics(host, metrics_port) if metrics_port else None
+    service = service_class(host, port, FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots))), max_scans, metrics)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    logging.info("listening on %s with %d workers on %s", service.addresses, len(slots), ", ".join(found))
+    service.run(grace)
+
+
+@click.group()
+def bench() -> None:
+    """Measure, side by side in one run."""
+
+
+@bench.command("service")
+@click.option(
+    "--shape", callback=parse_shape, metavar="NYxNX", default="128x128", show_default=True, help="Lines x samples of the scan."
+)
+@click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True)
+@click.option("--slices", type=click.IntRange(1, 1000), default=2, show_default=True)
+@click.option("--connections", default="1,2,4", show_default=True, help="Numbers of scans at a time.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
+@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Settings of the reconstruction; repeatable.")
+@click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
+def bench_service_command(
+    shape: tuple[int, int],
+    coils: int,
+    slices: int,
+    connections: str,
+    workers: int,
+    settings: tuple[str, ...],
+    output: Path | None,
+) -> None:
+    """Latency, overhead and throughput of the resident service beside a gadget that is started for every scan."""
+    from untrained_recon.bench import bench_service
+    from untrained_recon.simulate import Simulation
+
+    simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
+    figures = bench_service(simulation, parse_assignments(settings), [int(n) for n in connections.split(",")], workers)
+    text = json.dumps(figures, indent=2)
+    click.echo(text)
+    if output is not None:
+        output.write_text(text + "\n", encoding="utf-8")
