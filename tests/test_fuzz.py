@@ -103,10 +103,11 @@ def consume(data: bytes, kind: int, seed: int) -> str:
 def damage(data: bytes, changes: list[tuple[str, float, int]]) -> bytes:
     damaged = bytearray(data)
     for how, where, value in changes:
-        room = len(damaged) - START - 8
+        first = 0 if value % 5 == 0 else START  # now and then in configuration and header, else in the data
+        room = len(damaged) - first - 8
         if room <= 0:
             break
-        at = START + int(where * room)
+        at = first + int(where * room)
         if how == "flip":
             damaged[at] ^= 1 << (value % 8)
         elif how == "length":
