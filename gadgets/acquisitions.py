@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget
+from gadgets.connection import GadgetConnection, gadget_for
 from untrained_recon.wire import ACQUISITION
 
 if TYPE_CHECKING:
@@ -11,21 +11,12 @@ if TYPE_CHECKING:
     from untrained_recon.stream import Session
 
 
-@gadget
-def reconstruct(connection: GadgetConnection) -> None:
-    """Send back an image for every slice, repetition, contrast, phase, set and average; pass on what is not an acquisition."""
-    # imported here so that a broken installation is reported to the host like any other failure
-    from untrained_recon.jobs import LocalJobs
-    from untrained_recon.stream import Session
-
-    session = Session(connection.header_xml, connection.properties)
-    connection.accept(ACQUISITION)
-    with LocalJobs(session.device) as jobs:
-        answer(connection, session, connection, jobs)
-
-
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
     """Send back what ``items`` become; the part that a gadget shares with the service."""
     from gadgets.answer import send_images
 
     send_images(connection, session, session.assemble([acq] for acq in items), jobs)
+
+
+reconstruct = gadget_for(ACQUISITION, answer)
+"""Sends back an image for every slice, repetition, contrast, phase, set and average."""

@@ -3,25 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget
+from gadgets.connection import GadgetConnection, gadget_for
 from untrained_recon.wire import BUCKET
 
 if TYPE_CHECKING:
     from untrained_recon.jobs import Jobs
     from untrained_recon.stream import Session
-
-
-@gadget
-def reconstruct(connection: GadgetConnection) -> None:
-    """Send back an image for every slice, repetition, contrast, phase, set and average; pass on what is not a bucket."""
-    # imported here so that a broken installation is reported to the host like any other failure
-    from untrained_recon.jobs import LocalJobs
-    from untrained_recon.stream import Session
-
-    session = Session(connection.header_xml, connection.properties)
-    connection.accept(BUCKET)
-    with LocalJobs(session.device) as jobs:
-        answer(connection, session, connection, jobs)
 
 
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
@@ -37,3 +24,7 @@ def batches(buckets: Iterable[Any]) -> Iterator[list[Any]]:
 
     for bucket in buckets:
         yield [*bucket.data, *(acq for acq in bucket.ref if is_calibration_only(acq))]
+
+
+reconstruct = gadget_for(BUCKET, answer)
+"""Sends back an image for every slice, repetition, contrast, phase, set and average."""

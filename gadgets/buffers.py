@@ -6,26 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget
+from gadgets.connection import GadgetConnection, gadget_for
 from untrained_recon.wire import RECON_DATA
 
 if TYPE_CHECKING:
     from untrained_recon.jobs import Jobs
     from untrained_recon.stream import Session
     from untrained_recon.types import Header, KSpace
-
-
-@gadget
-def reconstruct(connection: GadgetConnection) -> None:
-    """Answer every buffer with an image array, as a stock recon gadget does (or with images, see ``output.form``)."""
-    # imported here so that a broken installation is reported to the host like any other failure
-    from untrained_recon.jobs import LocalJobs
-    from untrained_recon.stream import Session
-
-    session = Session(connection.header_xml, connection.properties)
-    connection.accept(RECON_DATA)
-    with LocalJobs(session.device) as jobs:
-        answer(connection, session, connection, jobs)
 
 
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
@@ -52,3 +39,7 @@ def kspaces_of(messages: Iterable[Any], header: "Header", shapes: deque[tuple[in
             empty = False
     if empty:
         raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")
+
+
+reconstruct = gadget_for(RECON_DATA, answer)
+"""Answers every buffer with an image array, as a stock recon gadget does (or with images, see ``output.form``)."""

@@ -11,8 +11,8 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from gadgetron.external import constants
@@ -23,12 +23,17 @@ from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
 from untrained_recon.wire import configuration_xml
 
+if TYPE_CHECKING:
+    from untrained_recon.jobs import Jobs
+    from untrained_recon.stream import Session
+
 logger = logging.getLogger(__name__)
 
 FILENAME_BYTES = 1024
 SILENCE_S = 30.0
 
 Body = Callable[["GadgetConnection"], None]
+Answer = Callable[["GadgetConnection", "Session", Iterable[Any], "Jobs"], None]
 
 
 class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no types
@@ -196,3 +201,25 @@ def message_of(error: Exception) -> str:
     if isinstance(error, ReconError):
         return f"{type(error).__name__}: {error}"
     return f"internal error, see the gadget's log ({type(error).__name__}: {error})"
+
+
+def gadget_for(message_id: int, answer: Answer) -> Callable[[Connection], None]:
+    """A target that takes one kind of message and serves one scan with fits of its own.
+
+    Args:
+        message_id: The kind of message; all others pass through.
+        answer: Sends back what the messages become.
+    """
+
+    @gadget
+    def reconstruct(connection: GadgetConnection) -> None:
+        # imported here so that a broken installation is reported to the host like any other failure
+        from untrained_recon.jobs import LocalJobs
+        from untrained_recon.stream import Session
+
+        session = Session(connection.header_xml, connection.properties)
+        connection.accept(message_id)
+        with LocalJobs(session.device) as jobs:
+            answer(connection, session, connection, jobs)
+
+    return reconstruct

@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gadgetron.external import constants
@@ -36,7 +37,7 @@ class Service:
     """Listens until it is stopped.
 
     Args:
-        host: Name or address to listen on; all that a name means, IPv4 and IPv6.
+        hosts: Addresses to listen on, IPv4 and IPv6; one of them at least must work.
         port: Port; 0 takes a free one.
         pool: Who fits.
         max_scans: Connections at a time; one more is refused with an ERROR.
@@ -46,14 +47,16 @@ class Service:
         addresses: Where it listens; port 0 has become a real one.
     """
 
-    def __init__(self, host: str, port: int, pool: FitPool, max_scans: int, metrics: Metrics | None = None) -> None:
+    def __init__(self, hosts: Sequence[str], port: int, pool: FitPool, max_scans: int, metrics: Metrics | None = None) -> None:
         self._pool = pool
         self._metrics = metrics or Metrics()
         self._max_scans = max_scans
         self._stopping = threading.Event()
         self._scans: set[threading.Thread] = set()
         self._served = 0
-        self._listeners = _listen(host, port)
+        self._listeners = [listener for host in hosts if (listener := _listener(host, port)) is not None]
+        if not self._listeners:
+            raise ConfigError(f"cannot listen on port {port} of {', '.join(hosts)}; is it taken?")
         self.addresses: list[tuple[str, int]] = [listener.getsockname()[:2] for listener in self._listeners]
 
     def run(self, grace_s: float) -> None:
@@ -138,15 +141,8 @@ class Service:
         return True
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    listeners = [made for family, _, _, _, address in found if (made := _listener(family, str(address[0]), port))]
-    if not listeners:
-        raise ConfigError(f"cannot listen on {host}:{port}; is the port taken?")
-    return listeners
-
-
-def _listener(family: int, host: str, port: int) -> socket.socket | None:
+def _listener(host: str, port: int) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:  # one of IPv4 and IPv6 is enough

@@ -30,7 +30,7 @@ from gadgets.service import Service
 from tests.helpers import TIMEOUT_S, Answer, _receive_all, acquisition, read_raw, stream
 from tests.streams import bucket_bytes
 from untrained_recon.config import Config
-from untrained_recon.errors import FitError
+from untrained_recon.errors import ConfigError, FitError
 from untrained_recon.pool import FitPool, Task, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.wire import CLOSE
@@ -50,7 +50,7 @@ def scan(small_scan: Path) -> Scan:
 def running(
     workers: int = 1, max_scans: int = 64, grace_s: float = 30.0, task: Task | None = None, metrics: Metrics | None = None
 ) -> Iterator[Service]:
-    service = Service("127.0.0.1", 0, FitPool(["cpu"] * workers, threads=1, task=task), max_scans, metrics)
+    service = Service(["127.0.0.1"], 0, FitPool(["cpu"] * workers, threads=1, task=task), max_scans, metrics)
     thread = threading.Thread(target=service.run, args=(grace_s,))
     thread.start()
     try:
@@ -145,6 +145,25 @@ def test_a_deadline_gives_early_images(service: Service, scan: Scan) -> None:
     answer = send(service, stream({**SLOW, "fit.time_budget_s": "0.1"}, *scan))
     assert_images(answer)
     assert {i.meta["untrained_recon_stop_reason"] for i in answer.images} == {"time budget"}
+
+
+def test_ipv6_is_served_beside_ipv4_where_there_is_one(scan: Scan) -> None:
+    service = Service(["127.0.0.1", "::1", "192.0.2.1"], 0, FitPool(["cpu"], threads=1), max_scans=4)
+    thread = threading.Thread(target=service.run, args=(30.0,))
+    thread.start()
+    try:
+        assert 1 <= len(service.addresses) <= 2  # 192.0.2.1 is nobody's
+        for address in service.addresses:
+            with socket.create_connection(address, timeout=TIMEOUT_S) as sock:
+                sock.sendall(stream(QUICK, *scan))
+                answer = Answer()
+                _receive_all(sock, answer)
+                assert_images(answer)
+    finally:
+        service.stop()
+        thread.join(TIMEOUT_S)
+    with pytest.raises(ConfigError, match="cannot listen on port 0 of 192"):
+        Service(["192.0.2.1"], 0, FitPool([], threads=1), max_scans=1)
 
 
 def test_a_slow_reader_holds_up_nobody_else(service: Service, scan: Scan) -> None:

@@ -33,7 +33,7 @@ def chain(source: str, output: str, execute: bool, connect: str | None, config: 
 
 
 @click.command()
-@click.option("--host", default="localhost", show_default=True, help="Where to listen; a name may mean IPv4 and IPv6.")
+@click.option("--host", "hosts", multiple=True, default=("127.0.0.1", "::1"), show_default=True, help="Addresses; repeatable.")
 @click.option("--port", type=click.IntRange(0, 65535), default=9100, show_default=True)
 @click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
@@ -41,7 +41,13 @@ def chain(source: str, output: str, execute: bool, connect: str | None, config: 
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on this port.")
 @click.option("--grace", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for running scans after SIGTERM.")
 def serve(
-    host: str, port: int, devices: tuple[str, ...], workers: int, max_scans: int, metrics_port: int | None, grace: float
+    hosts: tuple[str, ...],
+    port: int,
+    devices: tuple[str, ...],
+    workers: int,
+    max_scans: int,
+    metrics_port: int | None,
+    grace: float,
 ) -> None:
     """Listen for Gadgetron chains that connect (see `chain --connect`), with warm workers, until SIGTERM."""
     import torch
@@ -53,8 +59,8 @@ def serve(
     slots = [str(pick_device(name)) for name in found for _ in range(workers)]
     # the one place where the core starts a host of gadgets
     service_class = importlib.import_module("gadgets.service").Service
-    metrics = importlib.import_module("gadgets.metrics").PrometheusMetrics(host, metrics_port) if metrics_port else None
-    service = service_class(host, port, FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots))), max_scans, metrics)
+    metrics = importlib.import_module("gadgets.metrics").PrometheusMetrics(hosts[0], metrics_port) if metrics_port else None
+    service = service_class(hosts, port, FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots))), max_scans, metrics)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     logging.info("listening on %s with %d workers on %s", service.addresses, len(slots), ", ".join(found))
