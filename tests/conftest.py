@@ -1,4 +1,7 @@
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded, see gadgets
+
 from collections.abc import Callable
 from pathlib import Path
 

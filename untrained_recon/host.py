@@ -55,7 +55,7 @@ class GadgetProcess:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
             self._log_reader = threading.Thread(target=self._read_log, args=(on_log,), daemon=True)
             self._log_reader.start()

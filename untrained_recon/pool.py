@@ -3,6 +3,7 @@
 import logging
 import math
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -154,6 +155,7 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
 
 def _prepare(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when its workers end
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded, see gadgets
     import torch
 
     torch.set_num_threads(threads)
