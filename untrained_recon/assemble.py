@@ -178,7 +178,7 @@ class Assembler:
     def remaining(self) -> list[ImageIndex]:
         """The images that no flag completed. Raises NoImagingDataError when there never was any."""
         if not self._noise:
-            logger.warning("no noise scan came: the coils are not prewhitened here")
+            logger.info("no noise scan came: the data are taken as they are, whitened upstream or not at all")
         if not self._open and not self._done:
             raise NoImagingDataError(
                 f"the scan ended without imaging readouts ({self._skipped} of other kinds, noise scan: {bool(self._noise)})"
