@@ -33,7 +33,6 @@ def kspaces_of(messages: Iterable[Any], header: "Header", shapes: deque[tuple[in
         for bit in message:
             data = Buffer(bit.data.data, bit.data.headers)
             ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
-            data.check()
             shapes.append(data.data.shape[4:])
             yield from kspaces(data, ref, header)
             empty = False

@@ -46,13 +46,11 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         self.socket = GuardedSocket(sock, limit)
         self.readers = {**READERS, constants.GADGET_MESSAGE_CLOSE: self._end_of_input}
         self.writers = Connection._default_writers()
-        self.filters: list[Callable[[Any], bool]] = []
         self.config_xml: bytes | None = None
         self.header_xml = b""
         self._accepted: frozenset[int] | None = None
         self._input_ended = False
         self._sending = threading.Lock()
-        self.sent = 0
 
     def accept(self, *message_ids: int) -> None:
         """Hand out only these kinds of message; all others pass through to the host, byte for byte and in order."""
@@ -76,7 +74,6 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         """Send an item as one message, whole even if another thread passes messages through meanwhile."""
         with self._sending:
             super().send(item)
-            self.sent += 1
 
     def send_bytes(self, message: bytes) -> None:
         """Send a message that is ready in bytes, likewise."""

@@ -17,6 +17,7 @@ from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, Samplin
 from ismrmrd.image import get_dtype_from_data_type
 
 from untrained_recon.errors import ProtocolError
+from untrained_recon.wire import ACQUISITION, BUCKET, IMAGE, IMAGE_ARRAY, RECON_DATA, WAVEFORM
 
 MAX_DIMENSIONS = 16
 SAMPLING_BYTES = 56  # 54 of fields, 2 of padding
@@ -183,10 +184,10 @@ def _counted(source: Source, least_bytes: int) -> Iterator[int]:
 
 
 READERS: dict[int, Callable[[Source], Any]] = {
-    1008: read_acquisition,
-    1022: skip_image,
-    1023: read_recon_data,
-    1024: skip_image_array,
-    1026: read_waveform,
-    1050: read_bucket,
+    ACQUISITION: read_acquisition,
+    IMAGE: skip_image,
+    RECON_DATA: read_recon_data,
+    IMAGE_ARRAY: skip_image_array,
+    WAVEFORM: read_waveform,
+    BUCKET: read_bucket,
 }

@@ -129,8 +129,12 @@ class Service:
     def _is_query(self, sock: socket.socket) -> bool:
         """Answer a health query, the only message that may come instead of a scan."""
         sock.settimeout(HEALTH_TIMEOUT_S)
-        head = sock.recv(2, socket.MSG_PEEK | socket.MSG_WAITALL)
-        sock.settimeout(None)
+        try:
+            head = sock.recv(2, socket.MSG_PEEK | socket.MSG_WAITALL)
+        except TimeoutError:  # a scanner may take its time
+            return False
+        finally:
+            sock.settimeout(None)
         if head != struct.pack("<H", constants.GADGET_MESSAGE_QUERY):
             return False
         _, _, correlation, length = struct.unpack("<HQQQ", sock.recv(26, socket.MSG_WAITALL))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import ismrmrd
 import numpy as np
 import numpy.typing as npt
-from gadgetron.external.constants import GADGET_MESSAGE_IMAGE_ARRAY
+
+from untrained_recon.wire import IMAGE_ARRAY
 
 
 def image_array_bytes(images: Sequence[ismrmrd.Image], shape: tuple[int, int, int]) -> bytes:
@@ -21,7 +22,7 @@ def image_array_bytes(images: Sequence[ismrmrd.Image], shape: tuple[int, int, in
     meta = [image.attribute_string.encode() for image in images]
     return b"".join(
         [
-            struct.pack("<H", GADGET_MESSAGE_IMAGE_ARRAY),
+            struct.pack("<H", IMAGE_ARRAY),
             _array(data),
             struct.pack("<4Q", 3, *shape),
             *(bytes(image.getHead()) for image in images),

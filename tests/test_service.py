@@ -29,8 +29,10 @@ from gadgets.metrics import Metrics, PrometheusMetrics
 from gadgets.service import Service
 from tests.helpers import TIMEOUT_S, Answer, _receive_all, acquisition, read_raw, stream
 from tests.streams import bucket_bytes
-from untrained_recon.config import Config
-from untrained_recon.errors import ConfigError, FitError
+from untrained_recon.assemble import assemble
+from untrained_recon.config import Config, ScanConfig
+from untrained_recon.errors import ConfigError, FitError, ServiceStoppedError
+from untrained_recon.header import parse_header
 from untrained_recon.pool import FitPool, Task, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.wire import CLOSE
@@ -262,6 +264,23 @@ def test_stopping_ends_waiting_and_running_scans_in_an_error(scan: Scan) -> None
             assert found.closed
             assert len(found.errors) == 1
             assert found.errors[0].startswith("ServiceStoppedError")
+
+
+def test_an_image_that_comes_after_the_end_is_an_error_at_once(scan: Scan) -> None:
+    (data,) = assemble([[a for a in scan[1] if a.idx.slice == 0]], parse_header(scan[0]), ScanConfig())
+    pool = FitPool([], threads=1)
+    pool.close(0.0)
+    assert isinstance(pool.submit("late", data, Config(), 1.0).exception(TIMEOUT_S), ServiceStoppedError)
+
+
+def test_a_scanner_that_takes_its_time_is_waited_for(service: Service, scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gadgets.service.HEALTH_TIMEOUT_S", 0.1)
+    with connect(service) as sock:
+        time.sleep(0.5)
+        sock.sendall(stream(QUICK, *scan))
+        answer = Answer()
+        _receive_all(sock, answer)
+    assert_images(answer)
 
 
 def test_nothing_leaks_over_many_scans(service: Service, scan: Scan) -> None:

@@ -60,12 +60,10 @@ def reconstruct(
     """
     start = time.perf_counter()
     try:
-        solution = _solve(data, config, device, callback, seconds)
-        recon = _finish(data, solution, device, start)
+        return _finish(data, _solve(data, config, device, callback, seconds), device, start)
     except (FitError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of the network", data.index, exc_info=error)
         return _finish(data, _fallback(data, config, f"{type(error).__name__}: {error}"), CPU, start)
-    return recon
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A pool of worker processes for the fits of many scans: fair between scans, bounded, and unharmed by a worker's death."""
 
 import logging
-import math
 import multiprocessing
 import os
 import signal
@@ -20,6 +19,8 @@ from untrained_recon.types import KSpace, Reconstruction
 logger = logging.getLogger(__name__)
 
 NO_TIME = 0.0
+
+Task = Callable[[KSpace, Config, str, float], Reconstruction]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FitPool:
         task: What a worker does with an image; to be found under its name by the worker.
     """
 
-    def __init__(self, devices: Sequence[str], threads: int, task: "Task | None" = None) -> None:
+    def __init__(self, devices: Sequence[str], threads: int, task: Task | None = None) -> None:
         self._task = task or reconstruct_on
         self._scans: OrderedDict[str, deque[_Job]] = OrderedDict()
         self._change = threading.Condition()
@@ -57,6 +58,9 @@ class FitPool:
         """See :class:`untrained_recon.jobs.Jobs`; the log tells the place of an image that waits."""
         job = _Job(scan, data, config, seconds, Future())
         with self._change:
+            if self._closing:
+                job.future.set_exception(ServiceStoppedError("the service is shutting down; repeat the scan"))
+                return job.future
             before = self.waiting
             self._scans.setdefault(scan, deque()).append(job)
             self._change.notify()
@@ -75,7 +79,7 @@ class FitPool:
         """Images that wait for a worker."""
         return sum(len(jobs) for jobs in self._scans.values())
 
-    def close(self, seconds: float = math.inf) -> None:
+    def close(self, seconds: float) -> None:
         """End the workers: images that wait fail with ServiceStoppedError, fits that run have ``seconds`` to finish."""
         with self._change:
             self._closing = True
@@ -87,7 +91,7 @@ class FitPool:
                 job.future.set_exception(ServiceStoppedError("the service is shutting down; repeat the scan"))
         deadline = time.monotonic() + seconds
         for worker in self._workers:
-            worker.join(None if math.isinf(deadline) else max(0.0, deadline - time.monotonic()))
+            worker.join(max(0.0, deadline - time.monotonic()))
         if any(worker.is_alive() for worker in self._workers):
             for process in multiprocessing.active_children():
                 process.kill()
@@ -173,6 +177,3 @@ def _warm_up(device: str) -> None:
     mask = torch.ones(32, 32, dtype=torch.bool, device=device)
     network = ConvDecoder(2, (32, 32), in_size=(4, 4), layers=4, channels=64, generator=torch.Generator()).to(device)
     fit(network, CoilFourier(mask, 1), torch.ones(1, 32, 32, dtype=torch.complex64, device=device), FitConfig(iterations=1))
-
-
-Task = Callable[[KSpace, Config, str, float], Reconstruction]

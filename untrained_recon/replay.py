@@ -1,6 +1,5 @@
 """Replay: a raw file through the gadget into an image file, complete or not at all."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,6 @@ from untrained_recon.rawfile import ImageFile, RawFile
 from untrained_recon.stream import resolve
 from untrained_recon.types import Header, ImageIndex
 from untrained_recon.wire import configuration_xml
-
-logger = logging.getLogger(__name__)
 
 
 class Monitor(Protocol):

@@ -103,7 +103,6 @@ class Session:
             feeder.join()
 
     def _count(self, recon: Reconstruction, seconds: float) -> None:
-        self._seconds_left -= recon.seconds
         self.totals["images"] += 1
         self.totals["fallbacks"] += bool(recon.fallback_reason)
         self.totals["iterations"] += recon.iterations
@@ -111,8 +110,11 @@ class Session:
         self.totals["wait_seconds"] += max(0.0, seconds - recon.seconds)
 
     def _share(self) -> float:
-        """Seconds for the next image, by the header's limits, which may promise too few."""
+        """Seconds for the next image, by the header's limits, which may promise too few; all shares together keep the budget."""
+        if math.isinf(self._seconds_left):
+            return math.inf
         share = self._seconds_left / max(1, self._images_left)
+        self._seconds_left -= share
         self._images_left -= 1
         return share
 
