@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain"},
-    {"config", "operators", "header", "cli_options"},
+    {"config", "operators", "header", "cli_options", "cfl"},
     {"noise", "readout", "rawfile", "masks"},
     {"assemble", "coils", "networks", "phantom", "metrics"},
     {"fit"},
