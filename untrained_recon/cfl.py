@@ -39,7 +39,9 @@ def read_cfl(path: Path) -> ComplexArray:
     except (ValueError, IndexError) as error:
         raise RawFileError(f"{header}: no line of whole numbers after '# Dimensions'") from error
     if len(samples) != np.prod(sizes) or data.stat().st_size != samples.nbytes:
-        raise RawFileError(f"{data}: {data.stat().st_size} bytes, but {header.name} says {' × '.join(map(str, sizes))} complex64 samples")
+        raise RawFileError(
+            f"{data}: {data.stat().st_size} bytes, but {header.name} says {' × '.join(map(str, sizes))} complex64 samples"
+        )
     while len(sizes) > 1 and sizes[-1] == 1:
         sizes.pop()
     return samples.reshape(sizes[::-1])
