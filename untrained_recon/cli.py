@@ -1,4 +1,4 @@
-"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench``."""
+"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench | train-unet``."""
 
 import logging
 import signal
@@ -13,6 +13,7 @@ from rich.table import Table
 from untrained_recon import __version__
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_service import bench, chain, serve
+from untrained_recon.cli_study import train_unet
 from untrained_recon.errors import ReconError
 
 # The commands import what they run: torch takes seconds to load, and `--help` should not.
@@ -136,7 +137,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench):
+for command in (chain, serve, bench, train_unet):
     cli.add_command(command)
 
 
