@@ -10,6 +10,8 @@ LEVELS = [
     {"errors", "types", "wire", "chain"},
     {"config", "operators", "header", "cli_options", "cfl"},
     {"noise", "readout", "rawfile", "rawwriter", "masks"},
+    {"networks.generator", "networks.unet"},
+    {"networks.conv_decoder", "networks.deep_decoder", "networks.deep_image_prior"},
     {"assemble", "coils", "networks", "phantom", "metrics"},
     {"fit"},
     {"progress", "baselines"},
@@ -21,8 +23,8 @@ LEVELS = [
     {"study.sampling", "study.rawscan", "study.arrays"},
     {"study.fastmri"},
     {"study.files"},
-    {"study.convert"},
-    {"cli_service", "cli_data"},
+    {"study.convert", "study.pairs", "study.train_unet"},
+    {"cli_service", "cli_data", "cli_study"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -1,4 +1,4 @@
-"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench | convert``."""
+"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench | convert | train-unet``."""
 
 import logging
 import signal
@@ -14,6 +14,7 @@ from untrained_recon import __version__
 from untrained_recon.cli_data import convert
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_service import bench, chain, serve
+from untrained_recon.cli_study import train_unet
 from untrained_recon.errors import ReconError
 
 # The commands import what they run: torch takes seconds to load, and `--help` should not.
@@ -137,7 +138,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench, convert):
+for command in (chain, serve, bench, convert, train_unet):
     cli.add_command(command)
 
 

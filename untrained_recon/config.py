@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
 
@@ -47,11 +47,30 @@ class MapsConfig(Section):
 
 
 class NetworkConfig(Section):
-    """ConvDecoder."""
+    """The image generator."""
 
-    layers: int = Field(5, ge=2, le=16, description="layers, the final 1×1 convolution included")
+    kind: Literal["convdecoder", "deep-decoder", "dip"] = Field("convdecoder", description="architecture; dip: Deep Image Prior")
+    layers: int = Field(
+        5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up"
+    )
     channels: int = Field(64, ge=1, le=1024, description="channels per layer")
-    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input")
+    in_size: Size = Field(
+        [8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's"
+    )
+    input: Literal["normal", "uniform"] = Field("normal", description="input from N(0, 1) as in the paper, or from U[0, 1)")
+    extra_layer: bool = Field(False, description="one more full-resolution layer, as in the authors' code; not for dip")
+    skips: int = Field(0, ge=0, le=9, description="skip connections, at the coarsest scales; dip only")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "NetworkConfig":
+        if self.kind == "dip":
+            if self.layers % 2 or self.skips > self.layers // 2:
+                raise ValueError("dip takes an even number of layers and at most one skip for every two of them")
+            if self.extra_layer:
+                raise ValueError("extra_layer is not for dip")
+        elif self.skips:
+            raise ValueError(f"skips are for dip, not for {self.kind}")
+        return self
 
 
 class FitConfig(Section):

@@ -57,6 +57,10 @@ class FitError(ReconError):
     """The network could not be fitted (the loss is no longer finite)."""
 
 
+class WeightsError(ReconError):
+    """A file of trained weights cannot be read, or belongs to another network; names the file and the tensor."""
+
+
 class ProtocolError(ReconError):
     """The byte stream between host and gadget broke its format or ended early."""
 

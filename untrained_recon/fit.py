@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
-from untrained_recon.networks import ConvDecoder, to_complex
+from untrained_recon.networks import ImageGenerator, to_complex
 from untrained_recon.operators import LinearOperator
 
 
@@ -39,7 +39,7 @@ class FitResult:
 
 
 def fit(
-    network: ConvDecoder,
+    network: ImageGenerator,
     operator: LinearOperator,
     ksp: Tensor,
     settings: FitConfig,
@@ -119,7 +119,7 @@ def _settle_vector_math() -> None:
     torch.ones(1).sqrt()
 
 
-def _image(network: ConvDecoder, operator: LinearOperator) -> Tensor:
+def _image(network: ImageGenerator, operator: LinearOperator) -> Tensor:
     return to_complex(network()).reshape(operator.ishape)
 
 

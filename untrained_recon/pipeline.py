@@ -13,7 +13,7 @@ from untrained_recon.coils import estimate_maps, low_resolution_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError
 from untrained_recon.fit import Callback, FitResult, fit
-from untrained_recon.networks import ConvDecoder
+from untrained_recon.networks import ImageGenerator, build_network
 from untrained_recon.operators import CoilFourier, LinearOperator, Sense, data_consistency, ifft2, rss, to_recon_matrix
 from untrained_recon.types import KSpace, Reconstruction
 
@@ -160,13 +160,6 @@ def _fit(operator: LinearOperator, ksp: Tensor, config: Config, callback: Callba
     return run(save_memory=True)
 
 
-def _network(operator: LinearOperator, config: Config) -> ConvDecoder:
-    in_y, in_x = config.network.in_size
-    return ConvDecoder(
-        2 * math.prod(operator.ishape[:-2]),
-        (operator.ishape[-2], operator.ishape[-1]),
-        in_size=(in_y, in_x),
-        layers=config.network.layers,
-        channels=config.network.channels,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
+def _network(operator: LinearOperator, config: Config) -> ImageGenerator:
+    *images, n_y, n_x = operator.ishape
+    return build_network(config.network, 2 * math.prod(images), (n_y, n_x), torch.Generator().manual_seed(config.seed))
