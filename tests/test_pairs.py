@@ -1,79 +1,50 @@
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+import torch
 
+from untrained_recon.masks import Sampling
+from untrained_recon.operators import ifft2
 from untrained_recon.study.pairs import SlicePairs
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray, ImageIndex
+from untrained_recon.types import ComplexArray, FloatArray
+
+HALF = Sampling("random", 2, 8)
 
 
-class Memory:
-    """A volume of random coil images whose readout is twice oversampled; what it stands for is in ``full``."""
-
-    def __init__(self, path: Path) -> None:
-        rng = np.random.default_rng(len(path.name))
-        self.name = path.stem
-        self.imgs = (rng.normal(size=(2, 3, 12, 20)) + 1j * rng.normal(size=(2, 3, 12, 20))).astype(np.complex64)
-        self.encoding = Encoding((12, 20), (12, 10), (1, 12, 20), (1, 12, 10), 6, ImageIndex(1, 1, 1, 1, 1, 1, 1), False, 1.0)
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, item: int) -> ComplexArray:
-        return transform(np.fft.fftn, self.imgs[item])
-
-    def full(self, item: int) -> FloatArray:
-        return np.sqrt((np.abs(self.imgs[item]) ** 2).sum(axis=0))[:, 5:15]
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "one.npy", tmp_path / "longer.npy"]
+    for path in paths:
+        ksp = rng.normal(size=(2, 3, 32, 20)) + 1j * rng.normal(size=(2, 3, 32, 20))
+        np.save(path, ksp.astype(np.complex64))
+    return paths
 
 
-def transform(fft: Callable[..., npt.NDArray[np.complex128]], x: ComplexArray) -> ComplexArray:
-    out = np.fft.fftshift(fft(np.fft.ifftshift(x, axes=(1, 2)), axes=(1, 2), norm="ortho"), axes=(1, 2))
-    return out.astype(np.complex64)
+def magnitude(ksp: ComplexArray) -> FloatArray:
+    return np.sqrt((ifft2(torch.from_numpy(ksp)).abs().numpy() ** 2).sum(axis=0))
 
 
-opened: list[str] = []
-
-
-@contextmanager
-def open_memory(path: Path) -> Iterator[Memory]:
-    opened.append(path.name)
-    yield Memory(path)
-    opened.remove(path.name)
-
-
-def all_lines(n_y: int, name: str) -> BoolArray:
-    return np.ones(n_y, bool)
-
-
-def upper_half_of_one(n_y: int, name: str) -> BoolArray:
-    return np.arange(n_y) < n_y // 2 if name == "one" else np.ones(n_y, bool)
-
-
-def test_every_slice_of_every_file_has_its_cropped_magnitude() -> None:
-    paths = [Path("one.h5"), Path("longer.h5")]
-    pairs = SlicePairs(paths, open_memory, all_lines)
+def test_every_slice_of_every_file_comes_with_its_undersampled_image(files: list[Path]) -> None:
+    pairs = SlicePairs(files, HALF)
     assert len(pairs) == 4
-    for i, (zero_filled, full) in enumerate(pairs[i] for i in range(4)):
-        assert full.dtype == np.float32
-        np.testing.assert_allclose(full, Memory(paths[i // 2]).full(i % 2), rtol=1e-4)
-        np.testing.assert_array_equal(zero_filled, full)
-    assert not opened
+    for number in range(4):
+        path, item = files[number // 2], number % 2
+        ksp = np.load(path)[item]
+        lines = HALF.lines(32, path.stem)
+        undersampled, full = pairs[number]
+        assert undersampled.dtype == full.dtype == np.float32
+        np.testing.assert_allclose(full, magnitude(ksp), rtol=1e-4)
+        np.testing.assert_allclose(undersampled, magnitude(ksp * lines[:, None]), rtol=1e-4)
 
 
-def test_the_mask_of_a_file_undersamples_all_its_slices() -> None:
-    pairs = SlicePairs([Path("one.h5"), Path("longer.h5")], open_memory, upper_half_of_one)
-    volume = Memory(Path("one.h5"))
-    for item in range(2):
-        ksp = volume[item].copy()
-        ksp[:, 6:] = 0
-        imgs = transform(np.fft.ifftn, ksp)
-        np.testing.assert_allclose(pairs[item][0], np.sqrt((np.abs(imgs) ** 2).sum(axis=0))[:, 5:15], rtol=1e-4)
-    np.testing.assert_array_equal(*pairs[2])
+def test_pairs_may_be_of_lower_resolution(files: list[Path]) -> None:
+    undersampled, full = SlicePairs(files, Sampling("random", 2, 4), resolution=16)[0]
+    assert undersampled.shape == full.shape == (16, 16)
+    np.testing.assert_allclose(full, magnitude(np.load(files[0])[0][:, 8:24, 2:18]), rtol=1e-4)
 
 
-def test_no_more_slices_than_there_are() -> None:
+def test_no_more_slices_than_there_are(files: list[Path]) -> None:
     with pytest.raises(IndexError):
-        SlicePairs([Path("one.h5")], open_memory, all_lines)[2]
+        SlicePairs(files, HALF)[4]

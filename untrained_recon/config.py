@@ -50,13 +50,9 @@ class NetworkConfig(Section):
     """The image generator."""
 
     kind: Literal["convdecoder", "deep-decoder", "dip"] = Field("convdecoder", description="architecture; dip: Deep Image Prior")
-    layers: int = Field(
-        5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up"
-    )
+    layers: int = Field(5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up")
     channels: int = Field(64, ge=1, le=1024, description="channels per layer")
-    in_size: Size = Field(
-        [8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's"
-    )
+    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's")
     input: Literal["normal", "uniform"] = Field("normal", description="input from N(0, 1) as in the paper, or from U[0, 1)")
     extra_layer: bool = Field(False, description="one more full-resolution layer, as in the authors' code; not for dip")
     skips: int = Field(0, ge=0, le=9, description="skip connections, at the coarsest scales; dip only")
@@ -76,18 +72,42 @@ class NetworkConfig(Section):
 class FitConfig(Section):
     """Optimisation."""
 
-    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of Adam")
-    lr: float = Field(0.01, gt=0, le=1, description="step size (the largest of the cycle with one-cycle)")
+    optimiser: Literal["adam", "gd", "gd-a"] = Field(
+        "adam", description="gd-a: gradient descent with the step sizes that Adam took"
+    )
+    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser")
+    lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
+    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
-class ReconConfig(Section):
-    """Which reconstruction of the paper."""
+Method = Literal["network", "unet", "cg-sense", "l1-wavelet", "tv", "bart-l1-wavelet", "bart-tv", "zero-filled"]
 
-    mode: Literal["maps", "coils"] = Field("maps", description="Step 1-B with ESPIRiT maps, or Step 1-A coil by coil")
+
+class ReconConfig(Section):
+    """Which reconstruction."""
+
+    method: Method = Field("network", description="the un-trained network, the trained U-net, or a conventional method")
+    mode: Literal["maps", "coils", "separate"] = Field(
+        "maps", description="Step 1-B with ESPIRiT maps; Step 1-A with one network for all coils, or with one for each"
+    )
+    runs: int = Field(1, ge=1, le=100, description="fits from different seeds, whose images are averaged")
     data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
+
+
+class UnetConfig(Section):
+    """The trained U-net."""
+
+    weights: str = Field("", description="file of weights: from `train-unet`, or as fastMRI publishes them")
+
+
+class BaselineConfig(Section):
+    """Conventional reconstruction."""
+
+    lamda: float = Field(0.0, ge=0, description="weight λ of the regularisation for an image of about 1; 0: the method's own")
+    iterations: int = Field(0, ge=0, le=100_000, description="iterations; 0: the method's own")
 
 
 class OutputConfig(Section):
@@ -110,6 +130,8 @@ class Config(Section):
     network: NetworkConfig = NetworkConfig()
     fit: FitConfig = FitConfig()
     recon: ReconConfig = ReconConfig()
+    unet: UnetConfig = UnetConfig()
+    baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()
 
     @property

@@ -61,6 +61,10 @@ class WeightsError(ReconError):
     """A file of trained weights cannot be read, or belongs to another network; names the file and the tensor."""
 
 
+class BartError(ReconError):
+    """The ``bart`` command is missing, failed or took too long."""
+
+
 class ProtocolError(ReconError):
     """The byte stream between host and gadget broke its format or ended early."""
 
@@ -79,6 +83,10 @@ class ServiceStoppedError(ReconError):
 
 class WorkerError(ReconError):
     """The processes that were to reconstruct an image died."""
+
+
+class EvaluationError(ReconError):
+    """An evaluation ended, but some of its images failed."""
 
 
 class MissingExtraError(ReconError):

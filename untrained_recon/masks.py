@@ -36,6 +36,12 @@ class Sampling:
     seed: int = 0
     kept: float | None = None
 
+    @property
+    def label(self) -> str:
+        """A short name that tells samplings apart: ``random-4x-acs0.08-seed0``."""
+        kept = "" if self.kept is None else f"-kept{self.kept:g}"
+        return f"{self.pattern}-{self.accel}x-acs{self.acs:g}{kept}-seed{self.seed}"
+
     def codes(self, n_y: int, name: str) -> npt.NDArray[np.uint8]:
         """The :func:`line_codes` of a volume, the same whenever it has the same name.
 

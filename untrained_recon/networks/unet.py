@@ -138,18 +138,18 @@ def read_checkpoint(path: Path, device: torch.device) -> Any:
     """What ``torch.save`` has written; nothing in the file is executed.
 
     Raises:
-        OSError: There is no such file.
-        WeightsError: It is truncated, or holds more than tensors and plain values.
+        WeightsError: There is no such file, it is truncated, or it holds more than tensors and plain values.
     """
-    with path.open("rb") as file:
-        try:
-            return torch.load(file, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
-            summary = str(error).partition("\n")[0]
-            raise WeightsError(
-                f"{path}: cannot be read ({type(error).__name__}: {summary}); it is truncated or holds more than tensors and plain "
-                "values. Copy it again, or store its state dict alone with torch.save"
-            ) from error
+    if not path.is_file():
+        raise WeightsError(f"{str(path)!r} is no file of weights; unet.weights names one")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+        summary = str(error).partition("\n")[0]
+        raise WeightsError(
+            f"{path}: cannot be read ({type(error).__name__}: {summary}); it is truncated or holds more than tensors and plain "
+            "values. Copy it again, or store its state dict alone with torch.save"
+        ) from error
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:

@@ -1,25 +1,14 @@
 """Pairs of images to train on: fully sampled slices, and what is left of them after undersampling."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
-import torch
-
-from untrained_recon.operators import ifft2, rss, to_recon_matrix
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray
-
-
-class Slices(Protocol):
-    """An open file of fully sampled k-space: complex64 ``(n_coils, n_y, n_x)`` for every index."""
-
-    name: str
-    encoding: Encoding
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, item: int, /) -> ComplexArray: ...
+from untrained_recon.baselines import zero_filled
+from untrained_recon.masks import Sampling
+from untrained_recon.study.files import open_volume
+from untrained_recon.study.resolution import LowResolution
+from untrained_recon.study.sampling import sample, truth
+from untrained_recon.types import FloatArray
 
 
 class SlicePairs:
@@ -28,20 +17,14 @@ class SlicePairs:
     Slices are read when they are asked for; files do not stay open. The mask of a slice depends on its file alone.
 
     Args:
-        paths: The files.
-        open_volume: Opens one of them.
-        lines: The sampled lines, bool ``(n_y,)``, for ``n_y`` lines and the name of a volume, see
-            :meth:`untrained_recon.masks.Sampling.lines`.
+        paths: Files of fully sampled k-space, see :func:`untrained_recon.study.files.open_volume`.
+        sampling: How they are undersampled.
+        resolution: Lines and samples to keep at most, about the centre; 0 keeps all.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        open_volume: Callable[[Path], AbstractContextManager[Slices]],
-        lines: Callable[[int, str], BoolArray],
-    ) -> None:
-        self._open_volume = open_volume
-        self._lines = lines
+    def __init__(self, paths: Sequence[Path], sampling: Sampling, resolution: int = 0) -> None:
+        self._sampling = sampling
+        self._resolution = resolution
         self._items: list[tuple[Path, int]] = []
         for path in paths:
             with open_volume(path) as volume:
@@ -53,11 +36,8 @@ class SlicePairs:
     def __getitem__(self, index: int) -> tuple[FloatArray, FloatArray]:
         """Zero-filled and full image, float32 ``recon_shape`` of the file."""
         path, item = self._items[index]
-        with self._open_volume(path) as volume:
+        with open_volume(path) as full:
+            volume = LowResolution(full, self._resolution) if self._resolution else full
             ksp = volume[item]
-            lines = self._lines(ksp.shape[-2], volume.name)
-            return _magnitude(ksp * lines[:, None], volume.encoding), _magnitude(ksp, volume.encoding)
-
-
-def _magnitude(ksp: ComplexArray, encoding: Encoding) -> FloatArray:
-    return rss(to_recon_matrix(ifft2(torch.from_numpy(ksp)), encoding)).numpy()
+            data = sample(ksp, self._sampling.lines(ksp.shape[1], volume.name), volume, item)
+            return zero_filled(data), truth(ksp, volume.encoding)
