@@ -15,9 +15,13 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         rng = np.random.default_rng(len(path.name))
-        self.name = path.stem
+        self.path = path
         self.imgs = (rng.normal(size=(2, 3, 12, 20)) + 1j * rng.normal(size=(2, 3, 12, 20))).astype(np.complex64)
         self.encoding = Encoding((12, 20), (12, 10), (1, 12, 20), (1, 12, 10), 6, ImageIndex(1, 1, 1, 1, 1, 1, 1), False, 1.0)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
 
     def __len__(self) -> int:
         return 2

@@ -14,8 +14,11 @@ from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray
 class Slices(Protocol):
     """An open file of fully sampled k-space: complex64 ``(n_coils, n_y, n_x)`` for every index."""
 
-    name: str
     encoding: Encoding
+
+    @property
+    def name(self) -> str:
+        """Name of the file, from which its mask follows."""
 
     def __len__(self) -> int: ...
 
@@ -60,4 +63,5 @@ class SlicePairs:
 
 
 def _magnitude(ksp: ComplexArray, encoding: Encoding) -> FloatArray:
-    return rss(to_recon_matrix(ifft2(torch.from_numpy(ksp)), encoding)).numpy()
+    coil_imgs = ifft2(torch.tensor(ksp))  # a copy: arrays mapped from files are read-only
+    return rss(to_recon_matrix(coil_imgs, encoding)).numpy()
