@@ -76,7 +76,7 @@ def test_meta_says_what_downstream_gadgets_read_and_how_the_image_was_made(scan:
     assert (meta["untrained_recon_config"], meta["untrained_recon_config_hash"]) == ("fast", CONFIG.hash)
     assert (meta["untrained_recon_seed"], meta["untrained_recon_iterations"]) == ("7", "12")
     assert (meta["untrained_recon_stop_reason"], meta["untrained_recon_final_loss"]) == ("iterations", "0.25")
-    assert (meta["untrained_recon_device"], meta["untrained_recon_prewhitened"]) == ("cpu", "true")
+    assert (meta["untrained_recon_device"], meta["untrained_recon_noise_scan"]) == ("cpu", "applied")
 
 
 def test_image_numbers_tell_all_images_of_a_scan_apart(scan: tuple[Header, list[KSpace]]) -> None:

@@ -1,6 +1,7 @@
 """The resident service under what a day in a hospital may bring."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -34,6 +35,7 @@ from untrained_recon.config import Config, ScanConfig
 from untrained_recon.errors import ConfigError, FitError, ServiceStoppedError
 from untrained_recon.header import parse_header
 from untrained_recon.pool import FitPool, Task, reconstruct_on
+from untrained_recon.simulate import Simulation, simulate
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.wire import CLOSE
 
@@ -168,13 +170,19 @@ def test_ipv6_is_served_beside_ipv4_where_there_is_one(scan: Scan) -> None:
         Service(["192.0.2.1"], 0, FitPool([], threads=1), max_scans=1)
 
 
-def test_a_slow_reader_holds_up_nobody_else(service: Service, scan: Scan) -> None:
-    with connect(service) as slow:
-        slow.sendall(stream(QUICK, *scan))
+def test_a_slow_reader_holds_up_nobody_else(service: Service, scan: Scan, tmp_path: Path) -> None:
+    large = Simulation(shape=(512, 512), coils=1, accel=1, acs=16, pattern="equispaced", slices=8, noise=0.01, seed=1)
+    simulate(tmp_path / "large.h5", large)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # its 8 MiB of images fit no buffer on the way
+        slow.settimeout(TIMEOUT_S)
+        slow.connect(service.addresses[0])
+        slow.sendall(stream(QUICK, *read_raw(tmp_path / "large.h5")))
         assert_images(send(service, stream(QUICK, *scan)))
+        assert status(service)["scans"] == 1
         answer = Answer()
         _receive_all(slow, answer)
-        assert_images(answer)
+    assert ([i.slice for i in answer.images], answer.errors, answer.closed) == (list(range(8)), [], True)
 
 
 def test_one_scan_too_many_is_refused_by_name(scan: Scan) -> None:
@@ -206,6 +214,12 @@ def failing(error: Exception, data: KSpace, config: Config, device: str, seconds
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("untrained_recon.pipeline.fit", fit)
         return reconstruct_on(data, config, device, seconds)
+
+
+def named_after_its_device(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
+    """A worker's task for devices that are not there."""
+    time.sleep(0.2)
+    return dataclasses.replace(reconstruct_on(data, config, "cpu", 0.0), device=device)
 
 
 def deadly(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
@@ -303,15 +317,60 @@ def test_nothing_leaks_over_many_scans(service: Service, scan: Scan) -> None:
     assert after[2] <= memory + (50 << 20)
 
 
-def test_the_command_serves_until_sigterm(scan: Scan) -> None:
-    command = [sys.executable, "-m", "untrained_recon.cli", "serve", "--host", "127.0.0.1", "--port", "0", "--device", "cpu"]
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[tuple["subprocess.Popen[str]", Any]]:
+    """The command in a process of its own, and where it listens."""
+    command = [
+        sys.executable,
+        "-m",
+        "untrained_recon.cli",
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--device",
+        "cpu",
+        *options,
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        port = int(line.split("127.0.0.1', ")[1].split(")")[0])
-        stand_in: Any = type("Address", (), {"addresses": [("127.0.0.1", port)]})
-        assert_images(send(stand_in, stream(QUICK, *scan)))
-        os.kill(process.pid, signal.SIGTERM)
-        log = process.stderr.read()
-        assert process.wait(TIMEOUT_S) == 0
+        port = int(process.stderr.readline().split("127.0.0.1', ")[1].split(")")[0])
+        yield process, type("Address", (), {"addresses": [("127.0.0.1", port)]})
+
+
+def end(process: "subprocess.Popen[str]") -> str:
+    """SIGTERM, and the log that it leaves."""
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    return log
+
+
+def test_the_command_serves_until_sigterm(scan: Scan) -> None:
+    with serving() as (process, address):
+        assert_images(send(address, stream(QUICK, *scan)))
+        log = end(process)
     assert '"outcome": "ok"' in log
+
+
+def test_sigterm_under_load_ends_every_scan_in_an_error(scan: Scan) -> None:
+    with serving("--grace", "0.5") as (process, address), ThreadPoolExecutor(3) as clients:
+        answers = [clients.submit(send, address, stream(SLOW, *scan)) for _ in range(3)]
+        wait_until(lambda: status(address)["scans"] == 3)
+        log = end(process)
+        for answer in answers:
+            (message,) = answer.result(TIMEOUT_S).errors
+            assert message.startswith("ServiceStoppedError")
+    assert log.count('"outcome": "ServiceStoppedError') == 3
+
+
+def test_images_are_spread_over_all_devices(scan: Scan) -> None:
+    (data,) = assemble([[a for a in scan[1] if a.idx.slice == 0]], parse_header(scan[0]), ScanConfig())
+    pool = FitPool(["cuda:0", "cuda:1"], threads=1, task=named_after_its_device)
+    try:
+        waiting = [pool.submit(f"scan {n % 2}", data, Config(), 1.0) for n in range(6)]
+        made = [future.result(TIMEOUT_S) for future in waiting]
+    finally:
+        pool.close(1.0)
+    assert {recon.device for recon in made} == {"cuda:0", "cuda:1"}

@@ -1,4 +1,4 @@
-"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench | train-unet``."""
+"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench | convert | train-unet``."""
 
 import logging
 import signal
@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from untrained_recon import __version__
+from untrained_recon.cli_data import convert
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_service import bench, chain, serve
 from untrained_recon.cli_study import train_unet
@@ -137,7 +138,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench, train_unet):
+for command in (chain, serve, bench, convert, train_unet):
     cli.add_command(command)
 
 

@@ -10,7 +10,7 @@ class ConfigError(ReconError):
 
 
 class RawFileError(ReconError):
-    """A raw data file cannot be read as ISMRMRD."""
+    """A file of raw or k-space data cannot be read or written, or does not hold what it should; names file and field."""
 
 
 class HeaderError(ReconError):

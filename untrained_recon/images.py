@@ -115,5 +115,5 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_seconds": f"{recon.seconds:.2f}",
         "untrained_recon_device": recon.device,
         "untrained_recon_acceleration": f"{data.acceleration:.3f}",
-        "untrained_recon_prewhitened": str(data.prewhitened).lower(),
+        "untrained_recon_noise_scan": "applied" if data.prewhitened else "none seen",  # a gadget before ours may have whitened
     }
