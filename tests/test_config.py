@@ -18,7 +18,7 @@ def test_presets_hold_the_papers_settings() -> None:
         "knee-8x",
     ]
     knee_4x, knee_8x, brain = (load_config(name) for name in ("knee-4x", "knee-8x", "brain-4x"))
-    assert (knee_4x.network.layers, knee_4x.network.channels, knee_4x.network.in_size) == (8, 256, [10, 5])
+    assert (knee_4x.network.layers, knee_4x.network.channels, knee_4x.network.in_size) == (8, 256, [5, 10])
     assert (knee_8x.network.layers, knee_8x.network.channels, knee_8x.network.in_size) == (6, 64, [4, 4])
     assert (brain.network.layers, brain.network.channels, brain.recon.mode) == (5, 64, "maps")
     others = [load_config(f"{organ}-4x-{kind}") for organ in ("knee", "brain") for kind in ("dip", "dd")]
@@ -96,7 +96,7 @@ def test_files_go_through_the_same_checks(tmp_path: Path) -> None:
 
 
 def test_missing_configurations_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"'brain' is neither a preset \(brain-4x, .*, knee-8x\)"):
+    with pytest.raises(ConfigError, match=r"'brain' is neither a preset \(authors-4x, .*, knee-8x\)"):
         load_config("brain")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config("nowhere/site.yaml")

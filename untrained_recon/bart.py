@@ -93,14 +93,6 @@ def pics(options: Sequence[str], ksp: ComplexArray, mps: ComplexArray, mask: Boo
     return run(["pics", "-d0", *options, "-p", "pattern", "ksp", "mps", "img"], arrays, "img").reshape(mask.shape)
 
 
-def paper_tv(ksp: ComplexArray, mask: BoolArray) -> ComplexArray:
-    """The TV baseline of the paper: ``ecalib -d0 -m1``, then ``pics -d0 -S -R T:7:0:0.01 -i200``.
-
-    Args and errors as for :func:`pics`; maps and the scale of the data are BART's own.
-    """
-    return pics(["-S", "-R", "T:7:0:0.01", "-i200"], ksp, ecalib(ksp), mask)
-
-
 def _centre_phase(shape: tuple[int, ...]) -> ComplexArray:
     """What k-space must be multiplied by for ``pics`` to see our Fourier transform, found by comparison with it.
 

@@ -12,6 +12,7 @@ l1-wavelet         ``‖W x‖₁``, db2                  sigpy, FISTA [Lustig e
 tv                 ``Σ |∇x|``, isotropic, circular  sigpy, primal-dual hybrid gradients [Block et al., MRM 57:1086, 2007]
 bart-l1-wavelet    ``‖W x‖₁``, db2, random shifts   BART's ``pics``, FISTA
 bart-tv            as tv                            BART's ``pics``, ADMM
+paper-tv           ``Σ |∇x|``                       the command of the paper's baseline, meant for the maps of :func:`bart.ecalib`
 =================  ===============================  =====================================================================
 """
 
@@ -139,6 +140,10 @@ def _bart_tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float
     return bart.pics(["-w", "1", "-u", f"{RHO:g}", "-R", f"T:3:0:{lamda:.9g}", "-i", str(iterations)], ksp, mps, mask)
 
 
+def _paper_tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
+    return bart.pics(["-S", "-R", f"T:7:0:{lamda:.9g}", f"-i{iterations}"], ksp, mps, mask)
+
+
 def _weights(mask: BoolArray) -> npt.NDArray[np.float32]:
     return mask.astype(np.float32)
 
@@ -150,4 +155,5 @@ METHODS = {
     "tv": Method(_tv, 0.002, 200),
     "bart-l1-wavelet": Method(_bart_l1_wavelet, 0.001, 100),
     "bart-tv": Method(_bart_tv, 0.002, 100),
+    "paper-tv": Method(_paper_tv, 0.01, 200),
 }

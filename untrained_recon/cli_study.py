@@ -75,6 +75,9 @@ def train_unet(
 @click.option("--accel", "accels", type=click.IntRange(1, 32), multiple=True, default=[4], show_default=True, help="Repeatable.")
 @click.option("--pattern", "patterns", type=click.Choice(get_args(Pattern)), multiple=True, default=["random"], show_default=True)
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="ACS lines; below 1 their share of all.")
+@click.option(
+    "--kept", type=click.FloatRange(0, min_open=True), help="Sample nothing outside so many central lines; below 1 a share."
+)
 @click.option("--mask-seed", "seeds", type=click.IntRange(0), multiple=True, default=[0], show_default=True, help="Repeatable.")
 @click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True)
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
@@ -86,6 +89,7 @@ def evaluate(
     accels: tuple[int, ...],
     patterns: tuple[Pattern, ...],
     acs: float,
+    kept: float | None,
     seeds: tuple[int, ...],
     slices: Literal["middle", "all"],
     resolution: int,
@@ -100,7 +104,7 @@ def evaluate(
     from untrained_recon.study.page import write_report
 
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
-    samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
+    samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, dict(parse_method(text) for text in methods), samplings, slices, resolution)
     rows = run(plan, output, pick_device(device), lambda row: click.echo(_line(row)))
     click.echo(f"report in {write_report(rows, output)}")

@@ -83,7 +83,7 @@ class FitConfig(Section):
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
-Method = Literal["network", "unet", "cg-sense", "l1-wavelet", "tv", "bart-l1-wavelet", "bart-tv", "zero-filled"]
+Method = Literal["network", "unet", "cg-sense", "l1-wavelet", "tv", "bart-l1-wavelet", "bart-tv", "paper-tv", "zero-filled"]
 
 
 class ReconConfig(Section):

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from untrained_recon import baselines
+from untrained_recon import bart, baselines
 from untrained_recon.coils import estimate_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, FitError
@@ -84,7 +84,7 @@ def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution
 
 
 def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
-    mps = estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
+    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
     img = baselines.solve(method, data.ksp, mps, data.mask, config.baseline.lamda, config.baseline.iterations)
     coil_imgs = torch.from_numpy(mps * img)
     if config.recon.data_consistency:
