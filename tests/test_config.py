@@ -8,6 +8,7 @@ from untrained_recon.errors import ConfigError
 
 def test_presets_hold_the_papers_settings() -> None:
     assert preset_names() == [
+        "authors-4x",
         "brain-4x",
         "brain-4x-dd",
         "brain-4x-dip",
@@ -21,6 +22,13 @@ def test_presets_hold_the_papers_settings() -> None:
     assert (knee_4x.network.layers, knee_4x.network.channels, knee_4x.network.in_size) == (8, 256, [5, 10])
     assert (knee_8x.network.layers, knee_8x.network.channels, knee_8x.network.in_size) == (6, 64, [4, 4])
     assert (brain.network.layers, brain.network.channels, brain.recon.mode) == (5, 64, "maps")
+    authors = load_config("authors-4x")
+    assert (authors.network.input, authors.network.extra_layer, authors.fit.keep, authors.fit.lr) == (
+        "uniform",
+        True,
+        "lowest-loss",
+        8e-3,
+    )
     others = [load_config(f"{organ}-4x-{kind}") for organ in ("knee", "brain") for kind in ("dip", "dd")]
     assert [(c.network.kind, c.network.layers, c.network.channels, c.network.skips) for c in others] == [
         ("dip", 16, 256, 2),
