@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain"},
     {"config", "operators", "header", "cli_options", "cfl"},
-    {"noise", "readout", "rawfile", "rawwriter", "masks", "bart"},
+    {"noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit"},
     {"networks.generator", "networks.unet"},
     {"networks.conv_decoder", "networks.deep_decoder", "networks.deep_image_prior"},
     {"assemble", "coils", "networks", "phantom", "metrics", "optimisers"},

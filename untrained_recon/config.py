@@ -40,10 +40,9 @@ class MapsConfig(Section):
     """ESPIRiT."""
 
     calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines to use")
-    kernel_width: int = Field(6, ge=2, le=16, description="k-space kernel width")
-    thresh: float = Field(0.02, gt=0, lt=1, description="singular values below this share of the largest are left out")
-    crop: float = Field(0.8, ge=0, lt=1, description="maps are zero where the eigenvalue is below")
-    power_iterations: int = Field(100, ge=1, le=1000, description="iterations of the power method")
+    kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
+    thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
+    crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
 
 
 class NetworkConfig(Section):
