@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from untrained_recon.baselines import cg_sense
-from untrained_recon.coils import estimate_maps, low_resolution_maps
+from untrained_recon.coils import estimate_map_sets, estimate_maps, low_resolution_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError
 from untrained_recon.fit import Callback, FitResult, fit
@@ -87,14 +87,15 @@ def _solve(data: KSpace, config: Config, device: torch.device, callback: Callbac
     if seconds <= 0:
         raise FitError("the time budget of the scan is spent")
     mps = _maps(data, config, device)
-    operator = CoilFourier(mask, len(ksp)) if mps is None else Sense(mps, mask)
-    result = _fit(operator, ksp, config, callback, seconds)
-    coil_imgs = result.img if mps is None else mps * result.img
+    sampling = torch.from_numpy(data.sampling).to(device)
+    operator = CoilFourier(sampling, len(ksp)) if mps is None else Sense(mps, sampling)
+    result = _fit(operator, ksp * sampling, config, callback, seconds)
+    coil_imgs = operator.coil_images(result.img) if isinstance(operator, Sense) else result.img
     if config.recon.data_consistency:
         coil_imgs = data_consistency(coil_imgs, ksp, mask)
     return _Solution(
         coil_imgs=coil_imgs,
-        mps=mps,
+        mps=None if mps is None else mps[0],
         method="coils" if mps is None else "maps",
         iterations=result.iterations,
         stop_reason=result.stop_reason,
@@ -139,7 +140,7 @@ def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
     if config.recon.mode == "coils":
         return None
     try:
-        mps = estimate_maps(data.calib, data.calib_mask, config.maps, device)
+        mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, device)
     except CalibrationError as error:
         logger.warning("%s: no sensitivity maps (%s); reconstructing coil by coil", data.index, error)
         return None
