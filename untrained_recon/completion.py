@@ -17,9 +17,9 @@ FIRST = (ismrmrd.ACQ_FIRST_IN_SLICE, ismrmrd.ACQ_FIRST_IN_REPETITION)
 class Completion:
     """Follows the imaging readouts of one scan.
 
-    ACQ_LAST_IN_SLICE completes its image, ACQ_LAST_IN_REPETITION its image in every slice; where averages are averaged, in the last
-    average that the header announces. In 3-D scans ACQ_LAST_IN_SLICE may come with every partition: it counts together with
-    ACQ_LAST_IN_ENCODE_STEP2, or where nothing followed it.
+    ACQ_LAST_IN_SLICE completes its image, ACQ_LAST_IN_REPETITION its image in every slice. Where averages are averaged, an image
+    waits for the last average that the header announces; a scan that ends after another one makes do with fewer. In 3-D scans
+    ACQ_LAST_IN_SLICE may come with every partition: it counts together with ACQ_LAST_IN_ENCODE_STEP2, or where nothing followed it.
 
     At the end of the scan an image without such a flag is incomplete if it has fewer readouts than every image of its encoding
     space that has one, or, where none has, if the readouts say where images begin (ACQ_FIRST_IN_SLICE or _REPETITION). After
@@ -33,6 +33,7 @@ class Completion:
         self._flagged: set[ImageIndex] = set()
         self._readouts: Counter[ImageIndex] = Counter()
         self._paused: set[ImageIndex] = set()  # at the end of a partition
+        self._averaged: set[ImageIndex] = set()  # complete in an average that is not the last
         self._begun_by_flag: set[int] = set()  # encoding spaces
         self._ended = False
 
@@ -51,7 +52,7 @@ class Completion:
         """The images that the scan ended in the middle of."""
         if self._ended or self._settings.flush == "close":
             return []
-        complete = self._flagged | self._paused
+        complete = self._flagged | self._paused | self._averaged
         return [index for index in self._readouts if index not in complete and self._is_short(index, complete)]
 
     def _is_short(self, index: ImageIndex, complete: set[ImageIndex]) -> bool:
@@ -59,14 +60,19 @@ class Completion:
         return self._readouts[index] < min(lengths) if lengths else index.encoding in self._begun_by_flag
 
     def _completed_by(self, acq: ismrmrd.Acquisition, index: ImageIndex) -> list[ImageIndex]:
-        encoding = self._header.encodings[index.encoding]
-        if self._settings.average and acq.idx.average + 1 < encoding.counts.average:
+        completed = self._marked(acq, index)
+        announced = self._header.encodings[index.encoding].counts.average
+        if self._settings.average and acq.idx.average + 1 < announced:
+            self._averaged.update(completed)
             return []
+        return completed
+
+    def _marked(self, acq: ismrmrd.Acquisition, index: ImageIndex) -> list[ImageIndex]:
         if acq.is_flag_set(ismrmrd.ACQ_LAST_IN_REPETITION):
             return [i for i in self._readouts if i._replace(slice=index.slice) == index]
         if not acq.is_flag_set(ismrmrd.ACQ_LAST_IN_SLICE):
             return []
-        if encoding.partitions == 1 or acq.is_flag_set(ismrmrd.ACQ_LAST_IN_ENCODE_STEP2):
+        if self._header.encodings[index.encoding].partitions == 1 or acq.is_flag_set(ismrmrd.ACQ_LAST_IN_ENCODE_STEP2):
             return [index]
         self._paused.add(index)
         return []
@@ -78,6 +84,8 @@ class Completion:
                 came = {getattr(index, name) for index in self._readouts if index.encoding == number}
                 if came and len(came) < (announced := getattr(encoding.counts, name)):
                     logger.warning("encoding space %d: the header announces %d of %s, %d came", number, announced, name, len(came))
+        for index in self._averaged - self._flagged:
+            logger.warning("%s: fewer averages came than the header announces", index)
         if incomplete := self.incomplete():
             named = "; ".join(f"{index} ({self._readouts[index]} readouts)" for index in incomplete[:10])
             raise IncompleteScanError(
