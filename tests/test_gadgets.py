@@ -142,7 +142,7 @@ def test_an_unknown_setting_is_an_error_before_any_data_are_used(scan: tuple[byt
 
 
 def test_internal_errors_are_errors_too(scan: tuple[bytes, list[ismrmrd.Acquisition]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrained_recon.jobs.reconstruct", lambda *_: 1 / 0)
+    monkeypatch.setattr("untrained_recon.jobs.reconstruct_image", lambda *_: 1 / 0)
     answer = run(*scan)
     assert answer.closed
     assert answer.errors == ["internal error, see the gadget's log (ZeroDivisionError: division by zero)"]
