@@ -32,9 +32,9 @@ def buffer_of(cells: dict[tuple[int, int, int], list[ismrmrd.Acquisition]], prot
     for cell, acquisitions in cells.items():
         for acq in acquisitions:
             row, partition = acq.idx.kspace_encode_step_1, acq.idx.kspace_encode_step_2
-            place = row + n_y // 2 - center_y, partition + n_z // 2 - center_z
-            data[(slice(None), *place, slice(None), *cell)] = acq.data.T
-            headers[(*place, *cell)] = acq.getHead()
+            y, z = row + n_y // 2 - center_y, partition + n_z // 2 - center_z
+            data[:, y, z, :, cell[0], cell[1], cell[2]] = acq.data.T
+            headers[y, z, cell[0], cell[1], cell[2]] = acq.getHead()
     return Buffer(data, headers)
 
 

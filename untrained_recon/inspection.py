@@ -84,7 +84,7 @@ def _describe_header(header: Header, summary: Summary) -> None:
         summary.facts += [
             (
                 f"encoded matrix{where}",
-                f"{n_x} x {n_y}{n_z} (x, y{', z' if n_z else ''}), readout oversampling {e.encoded_fov[2] / fov_x:g}",
+                f"{n_x} x {n_y}{n_z} ({'x, y, z' if n_z else 'x, y'}), readout oversampling {e.encoded_fov[2] / fov_x:g}",
             ),
             (f"recon matrix{where}", f"{recon_x} x {recon_y}{recon_z}, field of view {fov_x:g} x {fov_y:g} x {fov_z:g} mm"),
             (f"header says{where}", f"R = {e.acceleration:g}, {calibration} calibration"),

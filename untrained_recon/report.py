@@ -47,19 +47,14 @@ def require_matplotlib() -> ModuleType:
 
 
 def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
-    """Write every magnitude image as a PNG with the window of its meta attributes, named after its counters; of volumes the middle."""
+    """Write every magnitude image (of a volume the middle) as a PNG with the window of its meta, named after its counters."""
     pyplot = _pyplot()
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
         low, high = _window(image)
         counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)
-        pyplot.imsave(
-            folder / f"{counters}.png",
-            abs(image.data[0, image.data.shape[1] // 2]),
-            cmap="gray",
-            vmin=low,
-            vmax=max(high, low + 1e-30),
-        )
+        middle = abs(image.data[0, image.data.shape[1] // 2])
+        pyplot.imsave(folder / f"{counters}.png", middle, cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
 
 def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparison]:
