@@ -68,8 +68,11 @@ def test_partitions_that_end_do_not_end_their_volume() -> None:
     first, second = ([line(n, kspace_encode_step_2=z) for n in range(3)] for z in range(2))
     first[-1].set_flag(LAST)
     second[-1].set_flag(LAST)
-    (data,), error = run([*first, *second], VOLUME)
-    assert (data.mask.any(axis=2).sum(), error) == (6, "")
+    for scan in ([*first, *second], [*second, *first, line(5)]):  # a bucket's order means nothing
+        scan[0].set_flag(FIRST)
+        (data,), error = run(scan, VOLUME)
+        assert (data.mask.any(axis=2).sum(), error) == (len(scan), "")
+    assert run([*first, *second[:-1]], VOLUME)[1]
     second[-1].set_flag(LAST_STEP_2)
     scan = [*first, *second, line(0, repetition=1, kspace_encode_step_2=0)]
     assembler = assemble(([acq] for acq in scan), parse_header(header_of(VOLUME)), ScanConfig())

@@ -17,12 +17,14 @@ from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 logger = logging.getLogger(__name__)
 
+COMPRESSION_WIDTH = 48
+
 
 def compress(data: KSpace, max_coils: int) -> KSpace:
     """Fewer virtual coils that hold most of the signal [Buehrer et al., MRM 57:1131, 2007].
 
-    The virtual coils are the first principal components of the calibration samples. Their weights are orthonormal, so that white
-    noise stays white. The share of the signal that is left out is logged; the root sum of squares loses no more than its root.
+    The virtual coils are the first principal components of the calibration samples around the centre of k-space. Their weights are
+    orthonormal, so that white noise stays white. The share of those samples' energy that is left out is logged.
 
     Args:
         data: k-space of any dimensions.
@@ -31,7 +33,8 @@ def compress(data: KSpace, max_coils: int) -> KSpace:
     n_coils = len(data.ksp)
     if n_coils <= max_coils:
         return data
-    samples = data.calib[:, data.calib_mask].astype(np.complex128)
+    centre = (min(n, COMPRESSION_WIDTH) for n in data.calib.shape[1:])
+    samples = sigpy.resize(data.calib, (n_coils, *centre)).reshape(n_coils, -1).astype(np.complex128)
     power, components = np.linalg.eigh(samples @ samples.conj().T)
     if power[-1] <= 0:
         return data

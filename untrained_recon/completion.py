@@ -19,7 +19,8 @@ class Completion:
 
     ACQ_LAST_IN_SLICE completes its image, ACQ_LAST_IN_REPETITION its image in every slice. Where averages are averaged, an image
     waits for the last average that the header announces; a scan that ends after another one makes do with fewer. In 3-D scans
-    ACQ_LAST_IN_SLICE may come with every partition: it counts together with ACQ_LAST_IN_ENCODE_STEP2, or where nothing followed it.
+    ACQ_LAST_IN_SLICE may come with every partition: it counts together with ACQ_LAST_IN_ENCODE_STEP2, and at the end of the scan
+    where it was the last readout's or the last partition's.
 
     At the end of the scan an image without such a flag is incomplete if it has fewer readouts than every image of its encoding
     space that has one, or, where none has, if the readouts say where images begin (ACQ_FIRST_IN_SLICE or _REPETITION). After
@@ -32,6 +33,8 @@ class Completion:
         self._settings = settings
         self._flagged: set[ImageIndex] = set()
         self._readouts: Counter[ImageIndex] = Counter()
+        self._partition: dict[ImageIndex, int] = {}  # the last one so far
+        self._ended_partitions: dict[ImageIndex, set[int]] = {}
         self._paused: set[ImageIndex] = set()  # at the end of a partition
         self._averaged: set[ImageIndex] = set()  # complete in an average that is not the last
         self._begun_by_flag: set[int] = set()  # encoding spaces
@@ -41,6 +44,7 @@ class Completion:
         """Take notice of an imaging readout of an image; return the images that its flags complete."""
         self._readouts[index] += 1
         self._paused.discard(index)
+        self._partition[index] = max(acq.idx.kspace_encode_step_2, self._partition.get(index, 0))
         self._ended |= acq.is_flag_set(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
         if any(acq.is_flag_set(flag) for flag in FIRST):
             self._begun_by_flag.add(index.encoding)
@@ -52,7 +56,8 @@ class Completion:
         """The images that the scan ended in the middle of."""
         if self._ended or self._settings.flush == "close":
             return []
-        complete = self._flagged | self._paused | self._averaged
+        last = {index for index, ended in self._ended_partitions.items() if self._partition[index] in ended}
+        complete = self._flagged | self._paused | self._averaged | last
         return [index for index in self._readouts if index not in complete and self._is_short(index, complete)]
 
     def _is_short(self, index: ImageIndex, complete: set[ImageIndex]) -> bool:
@@ -75,6 +80,7 @@ class Completion:
         if self._header.encodings[index.encoding].partitions == 1 or acq.is_flag_set(ismrmrd.ACQ_LAST_IN_ENCODE_STEP2):
             return [index]
         self._paused.add(index)
+        self._ended_partitions.setdefault(index, set()).add(acq.idx.kspace_encode_step_2)
         return []
 
     def check(self) -> None:

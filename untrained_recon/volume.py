@@ -99,13 +99,12 @@ def split(data: KSpace, axis: int) -> list[KSpace]:
 
     ksp = planes(data.ksp)
     calib = ksp if data.calib is data.ksp else planes(data.calib)
-    mask: BoolArray = np.any(data.mask, axis=axis)
-    calib_mask: BoolArray = mask if data.calib is data.ksp else np.any(data.calib_mask, axis=axis)
-    weights = None if data.weights is None else _mean_weights(data.weights, data.mask, axis)
+    weights = None if data.weights is None else _plane_weights(data.weights, data.mask, axis)
     others = [n for n in (Z, Y, X) if n != axis]
     plane = _plane(encoding, [shape[n] for n in others], [recon_shape[n] for n in others], [fovs[n] for n in others], others)
+    mask, calib_mask = np.any(data.mask, axis=axis), np.any(data.calib_mask, axis=axis)
     common = replace(data, mask=mask, calib_mask=calib_mask, weights=weights, encoding=plane)
-    return [replace(common, ksp=k * mask, calib=c * calib_mask) for k, c in zip(ksp, calib, strict=True)]
+    return [replace(common, ksp=k, calib=c) for k, c in zip(ksp, calib, strict=True)]
 
 
 def _plane(
@@ -134,10 +133,12 @@ def _resize(x: ComplexArray, axis: int, size: int) -> ComplexArray:
     return resized
 
 
-def _mean_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArray:
-    """Weights in the plane: the transform along the axis mixes samples, whose mean variance counts."""
-    mean: FloatArray = np.sqrt((weights**2).sum(axis=axis) / np.maximum(mask.sum(axis=axis), 1)).astype(np.float32)
-    return mean
+def _plane_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArray:
+    """Weights in the planes: the transform along the axis mixes samples and leaves the mean of their variances."""
+    variance = np.where(mask, 1 / np.maximum(weights, np.finfo(np.float32).tiny) ** 2, 0).sum(axis=axis)
+    precision = np.where(variance > 0, mask.sum(axis=axis) / np.maximum(variance, np.finfo(np.float32).tiny), 0)
+    scaled: FloatArray = np.sqrt(precision / precision[precision > 0].mean()).astype(np.float32)
+    return scaled
 
 
 def _overall(callback: Callback | None, done: int, planes: int) -> Callback | None:
