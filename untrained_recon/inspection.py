@@ -93,14 +93,16 @@ def _describe_header(header: Header, summary: Summary) -> None:
 
 def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
     kinds: Counter[tuple[str, int]] = Counter()
-    for data in assemble([raw.acquisitions()], header, ScanConfig(flush="close")):
-        calib_mask = data.calib_mask
-        if calib_mask.ndim == 3:
-            calib_mask = np.any(calib_mask, axis=plane_axis(data.mask))
-        acs = calibration_width(calib_mask)
-        lines = data.mask.any(axis=-1)
-        kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
-    summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common())))
+    try:
+        for data in assemble(([acq] for acq in raw.acquisitions()), header, ScanConfig()):
+            calib_mask = data.calib_mask
+            if calib_mask.ndim == 3:
+                calib_mask = np.any(calib_mask, axis=plane_axis(data.mask))
+            acs = calibration_width(calib_mask)
+            lines = data.mask.any(axis=-1)
+            kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
+    finally:
+        summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common()) or "none"))
     needed = MapsConfig().kernel_width + 2
     if any(acs < needed for _, acs in kinds):
         summary.remarks.append(f"images with fewer than {needed} ACS lines are reconstructed without sensitivity maps")
