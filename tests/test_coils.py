@@ -8,7 +8,14 @@ import torch
 from tests.conftest import SMALL
 from tests.helpers import header_xml
 from tests.scans import Protocol, body, measure
-from untrained_recon.coils import calibration_width, compress, estimate_map_sets, estimate_maps, low_resolution_maps
+from untrained_recon.coils import (
+    calibration_block,
+    calibration_width,
+    compress,
+    estimate_map_sets,
+    estimate_maps,
+    low_resolution_maps,
+)
 from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
 from untrained_recon.header import parse_header
@@ -41,6 +48,15 @@ def test_calibration_width_needs_the_columns_too() -> None:
     mask = lines((64, 64), 20, 44)
     mask[:, :26] = False  # asymmetric echo
     assert calibration_width(mask) == 13
+
+
+def test_the_calibration_block_is_as_wide_as_its_lines_allow() -> None:
+    mask = lines((64, 64), 27, 37)
+    assert calibration_block(mask, 24) == (10, 24)
+    mask[:, :26] = False
+    assert calibration_block(mask, 24) == (10, 13)
+    assert calibration_block(np.ones((64, 20), bool), 24) == (24, 20)
+    assert calibration_block(lines((64, 64), 33, 64), 24) == (0, 0)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (63, 61), (64, 49)])

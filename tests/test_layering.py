@@ -10,7 +10,7 @@ LEVELS = [
     {"errors", "types", "wire", "chain"},
     {"config", "operators", "header", "cli_options", "cfl"},
     {"noise", "readout", "rawfile", "masks"},
-    {"completion", "scope"},
+    {"completion", "scope", "espirit"},
     {"assemble", "coils", "networks", "phantom", "metrics"},
     {"fit"},
     {"progress", "baselines"},

@@ -1,23 +1,50 @@
-"""Coils: compression to fewer, and sensitivity maps by ESPIRiT, through sigpy."""
+"""Coils: compression to fewer, and sensitivity maps by ESPIRiT."""
 
 import logging
+import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import sigpy
-import sigpy.mri
 import torch
 from torch import Tensor
 
 from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
+from untrained_recon.espirit import eigenmaps
 from untrained_recon.operators import AXES, ifft2, resize, rss
 from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 logger = logging.getLogger(__name__)
 
 COMPRESSION_WIDTH = 48
+
+
+def calibration_block(mask: BoolArray, widest: int) -> tuple[int, int]:
+    """Height and width of the fully sampled block around the centre of k-space, none above ``widest``.
+
+    Of all blocks the one whose shorter edge is longest, and of those the largest. Placed as in :func:`calibration_width`.
+    """
+    n_x = mask.shape[1]
+    best = (0, 0)
+    for width in range(1, min(n_x, widest) + 1):
+        start = n_x // 2 - width // 2
+        rows: BoolArray = np.all(mask[:, start : start + width], axis=1)
+        height = _centred_run(rows, widest)
+        if (min(height, width), height * width) > (min(best), math.prod(best)):
+            best = height, width
+    return best
+
+
+def _centred_run(lines: BoolArray, widest: int) -> int:
+    n = len(lines)
+    run = 0
+    for length in range(1, min(n, widest) + 1):
+        start = n // 2 - length // 2
+        if not lines[start : start + length].all():
+            break
+        run = length
+    return run
 
 
 def compress(data: KSpace, max_coils: int) -> KSpace:
@@ -67,77 +94,44 @@ def calibration_width(mask: BoolArray) -> int:
     return width
 
 
-def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
-    """ESPIRiT maps [Uecker et al., MRM 71:990, 2014] from the fully sampled centre of k-space.
+def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
+    """ESPIRiT maps from the fully sampled centre of k-space.
 
     Args:
         calib: complex64 ``(n_coils, n_y, n_x)``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
-        settings: Kernel width, thresholds, the largest block to use.
-        device: Where the fit runs; with CUDA and CuPy the maps are computed there too.
+        settings: Kernel width, thresholds, the largest block to use, the number of sets: where the object reaches beyond the field
+            of view, a pixel holds what several places fold onto it, which one set cannot describe.
+        device: Where to compute.
 
     Returns:
-        complex64 ``(n_coils, n_y, n_x)``, of unit norm over the coils where there is signal, zero elsewhere and for coils
+        complex64 ``(n_sets, n_coils, n_y, n_x)``, of unit norm over the coils where there is signal, zero elsewhere and for coils
         without any signal.
 
     Raises:
         CalibrationError: The sampled centre is smaller than the kernel needs, or holds no signal.
     """
-    with np.errstate(invalid="ignore"):  # sigpy divides by the first map, which may be zero in places
-        live, app = _espirit(calib, calib_mask, settings, device)
-        found = np.nan_to_num(sigpy.to_device(app.run(), sigpy.cpu_device))
-    return _of_all_coils(found[None], live, settings)[0]
-
-
-def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
-    """The first ``settings.sets`` sets of ESPIRiT maps: complex64 ``(n_sets, n_coils, n_y, n_x)``.
-
-    Where the object reaches beyond the field of view, a pixel holds what two or more places fold onto it, which one set of maps
-    cannot describe [Uecker et al., section "Soft SENSE"]. Arguments, unit norm and errors are those of :func:`estimate_maps`; a
-    set is zero where its eigenvalue is below ``settings.crop``.
-    """
-    if settings.sets == 1:
-        return estimate_maps(calib, calib_mask, settings, device)[None]
-    live, app = _espirit(calib, calib_mask, settings, device)
-    unit = sigpy.to_device(np.eye(int(live.sum()), dtype=np.complex64), _sigpy_device(device))
-    covariance = sigpy.to_device(app.alg.A(unit), sigpy.cpu_device)  # (x, y, coil, coil): its eigenvectors are the maps
-    values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
-    mps = (vectors * (values > settings.crop)[..., None, :]).flip(-1)[..., : settings.sets].permute(3, 2, 1, 0)
-    mps = mps * torch.polar(torch.ones(()), -mps[:, :1].angle())  # phase relative to the first coil, as sigpy has it
-    return _of_all_coils(mps.numpy(), live, settings)
-
-
-def _of_all_coils(found: ComplexArray, live: BoolArray, settings: MapsConfig) -> ComplexArray:
-    """Sets of maps with zeros for the coils that hold no signal."""
-    mps = np.zeros((len(found), len(live), *found.shape[2:]), np.complex64)
-    mps[:, live] = found
+    block = calibration_block(calib_mask, settings.calib_width)
+    if min(block) < settings.kernel_width + 2:
+        raise CalibrationError(
+            f"{min(block)} contiguous calibration lines around the centre of k-space; ESPIRiT with maps.kernel_width "
+            f"{settings.kernel_width} needs {settings.kernel_width + 2}"
+        )
+    live = calib.any(axis=(1, 2))
+    if not live.any():
+        raise CalibrationError("the calibration region holds no signal")
+    found, values = eigenmaps(resize(torch.from_numpy(calib[live]).to(device), block), calib_mask.shape, settings)
+    mps = np.zeros((len(found), *calib.shape), np.complex64)
+    mps[:, live] = (found * (values > settings.crop)[:, None]).cpu().numpy()
     if not mps[0].any():
         raise CalibrationError(f"no pixel of the maps passes maps.crop = {settings.crop:g}; is there any signal?")
     return mps
 
 
-def _espirit(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> tuple[BoolArray, Any]:
-    """The coils that hold signal, and sigpy's calibration of them, not yet run."""
-    width = min(calibration_width(calib_mask), settings.calib_width)
-    if width < settings.kernel_width + 2:
-        raise CalibrationError(
-            f"{width} contiguous calibration lines around the centre of k-space; ESPIRiT with maps.kernel_width "
-            f"{settings.kernel_width} needs {settings.kernel_width + 2}"
-        )
-    live: BoolArray = np.any(calib, axis=(1, 2))
-    if not live.any():
-        raise CalibrationError("the calibration region holds no signal")
-    app = sigpy.mri.app.EspiritCalib(
-        calib[live],
-        calib_width=width,
-        thresh=settings.thresh,
-        kernel_width=settings.kernel_width,
-        crop=settings.crop,
-        max_iter=settings.power_iterations,
-        device=_sigpy_device(device),
-        show_pbar=False,
-    )
-    return live, app
+def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
+    """The first set of :func:`estimate_map_sets`: complex64 ``(n_coils, n_y, n_x)``."""
+    first: ComplexArray = estimate_map_sets(calib, calib_mask, settings, device)[0]
+    return first
 
 
 def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:
@@ -157,9 +151,3 @@ def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:
     tiny = torch.finfo(torch.float32).tiny
     strongest = imgs[torch.linalg.vector_norm(imgs, dim=AXES).argmax()]
     return imgs * torch.polar(torch.ones_like(strongest.real), -strongest.angle()) / rss(imgs).clamp_min(tiny)
-
-
-def _sigpy_device(device: torch.device) -> sigpy.Device:
-    if device.type == "cuda" and sigpy.config.cupy_enabled:
-        return sigpy.Device(device.index or 0)
-    return sigpy.cpu_device

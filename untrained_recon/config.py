@@ -42,11 +42,10 @@ class MapsConfig(Section):
 
     max_coils: int = Field(24, ge=1, le=1024, description="more coils are compressed to this many virtual ones")
     sets: int = Field(1, ge=1, le=4, description="sets of maps; 2 where the object reaches beyond the field of view")
-    calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines to use")
+    calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines and columns to use")
     kernel_width: int = Field(6, ge=2, le=16, description="k-space kernel width")
     thresh: float = Field(0.02, gt=0, lt=1, description="singular values below this share of the largest are left out")
     crop: float = Field(0.8, ge=0, lt=1, description="maps are zero where the eigenvalue is below")
-    power_iterations: int = Field(100, ge=1, le=1000, description="iterations of the power method")
 
 
 class NetworkConfig(Section):
