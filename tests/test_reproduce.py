@@ -61,7 +61,7 @@ def test_every_target_runs_to_the_end(target: str, data: Path, output: Path) -> 
 
 
 def test_the_command_offers_every_target_and_prints_the_table(data: Path, tmp_path: Path) -> None:
-    assert OFFERED == list(TARGETS)
+    assert list(TARGETS) == OFFERED
     command = ["reproduce", "table10", "--data", str(data), "-o", str(tmp_path), "--quick", "--device", "cpu"]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 0

@@ -24,6 +24,7 @@ from untrained_recon.types import KSpace
 
 PRESET = "knee-4x"
 LAYERS = 7
+ADAM_STEP = 0.01  # the paper's
 GD_STEPS = (0.1, 0.3, 1.0, 3.0)
 STEP_IMAGES = 6
 
@@ -138,18 +139,14 @@ def _optimiser_scores(context: Context) -> tuple[pandas.DataFrame, float]:
     def evaluate(methods: dict[str, Config]) -> pandas.DataFrame:
         return good(context.evaluate("fig12", path, methods, 4)).set_index("method")["paper: ssim"]
 
-    def gd(step: float, seed: int) -> Config:
-        return context.config(PRESET, {"fit.optimiser": "gd", "fit.lr": step, "seed": seed})
+    def config(optimiser: str, seed: int, step: float) -> Config:
+        return context.config(PRESET, {"fit.optimiser": optimiser, "fit.lr": step, "seed": seed})
 
-    first = evaluate({f"{step:g}": gd(step, 0) for step in GD_STEPS})
+    first = evaluate({f"{step:g}": config("gd", 0, step) for step in GD_STEPS})
     gd_step = float(first.idxmax())
     cells = []
-    for name, config in {
-        "Adam": lambda seed: context.config(PRESET, {"seed": seed}),
-        "GD": lambda seed: gd(gd_step, seed),
-        "GD-A": lambda seed: context.config(PRESET, {"fit.optimiser": "gd-a", "seed": seed}),
-    }.items():
-        found = evaluate({f"{name} {seed}": config(seed) for seed in seeds})
+    for name, optimiser, step in (("Adam", "adam", ADAM_STEP), ("GD", "gd", gd_step), ("GD-A", "gd-a", ADAM_STEP)):
+        found = evaluate({f"{name} {seed}": config(optimiser, seed, step) for seed in seeds})
         cells += [(name, seed, found[f"{name} {seed}"]) for seed in seeds if f"{name} {seed}" in found]
     return pandas.DataFrame(cells, columns=["optimiser", "seed", "SSIM"]), gd_step
 

@@ -11,7 +11,7 @@ from untrained_recon.study.reproduce.context import SEED, Context
 from untrained_recon.study.train_unet import Training, train_unet
 from untrained_recon.types import FloatArray
 
-CHANS, POOLS = 16, 3
+CHANS, POOLS = 8, 3
 FILES, MASKS = 16, 4
 
 
