@@ -1,5 +1,7 @@
 """Every target in a tiny setting on phantoms, and the closed forms behind them."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 from untrained_recon.cli import cli
 from untrained_recon.cli_reproduce import TARGETS as OFFERED
 from untrained_recon.config import load_config
+from untrained_recon.networks.unet import load_unet
 from untrained_recon.operators import fft2
 from untrained_recon.phantom import coil_maps, head
 from untrained_recon.solve import solve
@@ -19,6 +22,7 @@ from untrained_recon.study.reproduce.context import Context, Reduction
 from untrained_recon.study.reproduce.layers import best_combination, resized
 from untrained_recon.study.reproduce.outcome import COLUMNS, Outcome, long_table, markdown, order
 from untrained_recon.study.reproduce.targets import TARGETS, reproduce
+from untrained_recon.study.reproduce.trained import unet, unet_note
 
 CPU = torch.device("cpu")
 TINY = Reduction(
@@ -74,6 +78,19 @@ def test_without_quick_nothing_is_reduced_and_the_u_net_waits_for_weights(data: 
     assert context.config("knee-4x").model_dump() == load_config("knee-4x").model_dump()
     assert context.sampling(8).acs == 0.04
     assert not list(context.reductions({"ConvDecoder": "knee-4x"}))
+    assert unet(context, None, 4) == {}
+    assert "no weights were given" in unet_note(context)
+
+
+def test_given_weights_are_used_and_a_small_u_net_does_not_see_what_it_is_evaluated_on(data: Path, tmp_path: Path) -> None:
+    given = dataclasses.replace(Context(data, tmp_path, CPU), unet_weights=tmp_path / "given.pt")
+    assert unet(given, None, 4)["U-net"].unet.weights == str(tmp_path / "given.pt")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(data / "one.npy", alone)
+    quick = Context(alone, tmp_path, CPU, TINY)
+    assert unet(quick, alone / "one.npy", 4) == {}
+    load_unet(Path(unet(quick, None, 4)["U-net"].unet.weights))
 
 
 def test_table_10_counts_the_networks_of_the_paper(data: Path, output: Path) -> None:

@@ -44,8 +44,10 @@ def unet_note(context: Context) -> str:
 
 def _train_small(context: Context, left_out: Path | None, accel: int) -> Path | None:
     reduction = context.reduction
+    if reduction is None:
+        return None
     paths = [path for path in find_volumes(context.data) if path != left_out]
-    if reduction is None or not paths:
+    if not paths:
         return None
     name = f"without-{left_out.name}" if left_out is not None else "all"
     folder = context.output / "unet" / f"{context.sampling(accel).label}-{reduction.resolution}" / name
