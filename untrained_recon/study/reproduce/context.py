@@ -44,8 +44,8 @@ class Reduction:
     channels: int = 32
     iterations: int = 200
     images: int = 3
-    runs: int = 6
-    grid_iterations: int = 100
+    runs: int = 4
+    grid_iterations: int = 50
     kernel_width: int = 4
     acs: Mapping[int, int] = field(default_factory=lambda: {4: 10, 8: 8})
     unet_epochs: int = 20
