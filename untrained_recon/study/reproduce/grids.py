@@ -76,8 +76,8 @@ def table10(context: Context) -> Outcome:
     built = {grid.method: _dimensions(load_config(grid.preset).network) for grid in KNEE} | {"U-net": _unet_dimensions()}
     for method, numbers in published.items():
         for column, value, ours in zip(("layers", "channels", "kernel", "residuals"), numbers, built[method], strict=False):
-            cells.append((method, column, float(value), float(ours), 1))
-        cells.append((method, "parameters", math.nan, float(built[method][-1]), 1))
+            cells.append((method, column, float(value), float(ours), 0))
+        cells.append((method, "parameters", math.nan, float(built[method][-1]), 0))
     notes = [
         "Ours are counted in the networks as built from the presets, for 15 coils (30 output channels), and in fastMRI's U-net; "
         "parameters do not depend on the matrix. The paper gives no numbers of parameters. Nothing is fitted.",

@@ -43,13 +43,14 @@ def fig11(context: Context) -> Outcome:
     fits = [best_combination(layer.cpu(), truth) for layer, truth in zip(hidden, truths, strict=True)]
     cells = []
     figure = new_figure(2 * len(hidden), 4.4)
+    field_of_view = (0, ksp.shape[2], ksp.shape[1], 0)  # the same for all matrices
     axes = figure.subplots(2, len(hidden), squeeze=False)
     for n, (truth, combination) in enumerate(zip(truths, fits, strict=True)):
         n_y, n_x = truth.shape
         error = nrmse(combination.numpy(), truth.numpy())
         cells.append((f"layer {n + 1}, {n_y}×{n_x}", "NRMSE of the combination", math.nan, error, 1))
         for axis, img in zip(axes[:, n], (truth, combination), strict=True):
-            axis.imshow(img.numpy(), cmap="gray", vmin=0, vmax=float(truth.quantile(0.998)))
+            axis.imshow(img.numpy(), cmap="gray", vmin=0, vmax=float(truth.quantile(0.998)), extent=field_of_view)
             axis.set_axis_off()
         axes[0, n].set_title(f"truth {n_y}×{n_x}", fontsize=9)
         axes[1, n].set_title(f"layer {n + 1}, NRMSE {error:.3f}", fontsize=9)
