@@ -125,7 +125,7 @@ def fig12(context: Context) -> Outcome:
         "The paper shows no numbers: Adam about 3 % above GD in SSIM, GD-A essentially as Adam; larger steps in earlier layers, "
         "growing with the iterations.",
         context.data_note("one knee image (left), mean of 6 (right)", paths),
-        f"GD with the step size {gd_step:g}, of {GD_STEPS} the best by SSIM in the first run (some may diverge); the paper gives none.",
+        f"GD with the step size {gd_step:g}, of {GD_STEPS} the best by SSIM in the first run; the paper gives none.",
         *context.reductions({"ConvDecoder": PRESET}),
     ]
     by_layer = pandas.DataFrame(steps, columns=[f"layer {n + 1}" for n in range(steps.shape[1])])
