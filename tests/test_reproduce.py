@@ -103,10 +103,12 @@ def test_averages_are_what_several_runs_of_one_configuration_give(data: Path, tm
     context = Context(data, tmp_path, CPU, TINY)
     _, sampled = context.middle_image(data / "two.npy", 4)
     single = [solve(sampled, context.config("knee-4x", {"seed": seed}), CPU, None, np.inf).coil_imgs for seed in range(3)]
-    found = averages(np.stack([run.numpy() for run in single]))
+    runs = np.stack([run.numpy() for run in single])
     together = solve(sampled, context.config("knee-4x", {"recon.runs": 3}), CPU, None, np.inf).coil_imgs
-    torch.testing.assert_close(torch.from_numpy(found[2]), together, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(found[0], single[0].numpy())
+    (found,) = averages(runs, 3)
+    torch.testing.assert_close(torch.from_numpy(found), together, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(np.stack(list(averages(runs, 1))), runs)
+    np.testing.assert_allclose(list(averages(runs, 2))[2], (runs[2] + runs[0]) / 2, rtol=1e-5, atol=1e-6)
 
 
 def test_the_best_combination_finds_a_known_one_and_leaves_what_is_orthogonal() -> None:

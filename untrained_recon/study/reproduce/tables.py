@@ -1,5 +1,6 @@
 """Tables 1 to 6 and 8: scores of methods on undersampled scans."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,8 +32,8 @@ CONVENTION = (
     "variance (the paper's conventions); MS-SSIM needs 176 pixels along both axes."
 )
 TV_NOTE = (
-    "TV: isotropic, through sigpy (and BART where it is installed) with ESPIRiT maps and this program's default weight; the "
-    "paper's weight is BART's 0.01 on its own scale."
+    "TV: isotropic, with ESPIRiT maps and this program's default weight, through sigpy, and in a row of its own through BART where "
+    "it is installed. The paper's TV is BART's with the weight 0.01 on BART's scale."
 )
 
 
@@ -152,7 +153,7 @@ def _outcome(
     cells = []
     methods = dict.fromkeys([*numbers, *(row.key.method for row in rows if row.key.method)])
     for method in methods:
-        published = numbers.get(method, numbers["TV"] if method == "TV (BART)" else ())
+        published = numbers.get(method, [math.nan] * len(columns))
         for n, (column, (found, score)) in enumerate(columns.items()):
             values = list(found[found["method"] == method][score]) if len(found) else []
             cells.append((method, column, published[n], mean_of(values), len(values)))
