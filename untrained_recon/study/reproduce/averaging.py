@@ -52,7 +52,7 @@ def fig6(context: Context) -> Outcome:
     axes.legend()
     notes = [
         *_notes(context, paths, single),
-        "The paper gives k = 1 and k = 10 in Table 7, and for k = 2 a gain of more than 0.5 dB. Every number of ours is a mean over "
+        "The paper gives k = 1 and k = 10 in Table 7, and for k = 2 a gain of more than 0.5 dB. Ours are means over "
         "groups of k runs in which each run is as often.",
     ]
     return Outcome("Figure 6: PSNR of the average of k runs", long_table(cells), notes, figure=figure)
