@@ -66,6 +66,9 @@ def fig10(context: Context) -> Outcome:
         means = group.groupby("width")["SSIM"].mean()
         right.plot(means.index, means, "o-", label=volume)
     right.set(xlabel="channels", ylabel="SSIM", title="width", xscale="log")
+    tried = sorted(set(widths["width"]))
+    right.set_xticks(tried, [str(width) for width in tried])
+    right.minorticks_off()
     right.legend()
     notes = [
         "The paper shows no numbers: little spread, the most in VIF, the least in PSNR and MS-SSIM; SSIM is "
