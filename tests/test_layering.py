@@ -26,7 +26,14 @@ LEVELS = [
     {"study.fastmri", "study.summary"},
     {"study.files"},
     {"study.convert", "study.pairs", "study.train_unet", "study.evaluate", "study.page"},
+    {"study.reproduce.context", "study.reproduce.outcome", "study.reproduce.paper"},
+    {"study.reproduce.trained", "study.reproduce.averaging", "study.reproduce.grids"},
+    {"study.reproduce.tables"},
+    {"study.reproduce.figures"},
+    {"study.reproduce.layers"},
+    {"study.reproduce.targets"},
     {"cli_service", "cli_data", "cli_study"},
+    {"cli_reproduce"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -106,7 +106,7 @@ def evaluate(
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, dict(parse_method(text) for text in methods), samplings, slices, resolution)
-    rows = run(plan, output, pick_device(device), lambda row: click.echo(_line(row)))
+    rows = run(plan, output, pick_device(device), lambda row: click.echo(row_line(row)))
     click.echo(f"report in {write_report(rows, output)}")
     failures = [row for row in rows if row.error]
     if failures:
@@ -126,7 +126,8 @@ def parse_method(text: str) -> "tuple[str, Config]":
     return name, load_config(source or name, parse_assignments(tuple(settings)))
 
 
-def _line(row: "Row") -> str:
+def row_line(row: "Row") -> str:
+    """A row of an evaluation for a person who follows it."""
     where = f"{row.key.volume}, image {row.key.item}, {row.key.sampling}, {row.key.method}"
     if row.error:
         return f"{where}: {row.error}"
