@@ -33,7 +33,13 @@ def truth(small_scan: Path) -> np.ndarray:
 
 
 def config(**changes: str) -> Config:
-    overrides = {"fit.iterations": "100", "network.layers": "4", "network.channels": "32", "network.in_size": "[8, 6]"}
+    overrides = {
+        "fit.iterations": "100",
+        "network.layers": "4",
+        "network.channels": "32",
+        "network.in_size": "[8, 6]",
+        "refine.iterations": "0",
+    }
     return load_config("fast", overrides | {key.replace("__", "."): value for key, value in changes.items()})
 
 
@@ -61,6 +67,13 @@ def test_the_average_of_runs_is_the_mean_of_the_single_ones(data: KSpace) -> Non
     singles = [solved(data, seed=str(seed), fit__iterations="5").coil_imgs for seed in range(3)]
     torch.testing.assert_close(average.coil_imgs, sum(singles) / 3, rtol=1e-4, atol=1e-4)
     assert average.iterations == 15
+
+
+def test_refinement_brings_the_networks_image_closer_to_the_truth(data: KSpace, truth: np.ndarray) -> None:
+    plain, refined = (rss(solved(data, refine__iterations=n).coil_imgs).numpy() for n in ("0", "25"))
+    assert nrmse(refined, truth) < 0.8 * nrmse(plain, truth)
+    spent = solved(data, refine__iterations="25", fit__iterations="1000000", fit__time_budget_s="1")
+    assert spent.stop_reason == "time budget"
 
 
 def test_runs_share_the_time_of_an_image(data: KSpace) -> None:

@@ -99,6 +99,14 @@ class ReconConfig(Section):
     data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
 
 
+class RefineConfig(Section):
+    """What follows the fit, with one set of maps."""
+
+    iterations: int = Field(
+        0, ge=0, le=1000, description="steps of refinement by collaborative filtering; 0: none, as in the paper"
+    )
+
+
 class UnetConfig(Section):
     """The trained U-net."""
 
@@ -132,6 +140,7 @@ class Config(Section):
     network: NetworkConfig = NetworkConfig()
     fit: FitConfig = FitConfig()
     recon: ReconConfig = ReconConfig()
+    refine: RefineConfig = RefineConfig()
     unet: UnetConfig = UnetConfig()
     baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()

@@ -1,8 +1,8 @@
 """What is known of an image's phase from the centre of k-space alone.
 
-With maps that carry the phase of the object at low resolution, the rest of the image is nearly real, in as far as its phase is
-smooth. That halves what is unknown, as the symmetry of k-space does in partial Fourier imaging; how far it may be trusted is
-measured on the calibration data themselves.
+With the phase of low resolution taken out, the rest of the image is nearly real, in as far as its phase is smooth. That halves what
+is unknown, as the symmetry of k-space does in partial Fourier imaging; how far it may be trusted is measured on the calibration data
+themselves.
 """
 
 import numpy as np
@@ -16,15 +16,22 @@ from untrained_recon.types import BoolArray
 MOST = 32  # central lines and samples that make the phase
 
 
-def carry_phase(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> Tensor:
-    """Maps with the phase of the object at low resolution, so that the image itself is real there.
+def image_phase(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> Tensor:
+    """The phase of the object at low resolution, as complex numbers of magnitude 1 ``(n_y, n_x)``.
+
+    An image is real at low resolution where the maps are multiplied by it.
 
     Args:
         mps: complex ``(n_coils, n_y, n_x)``.
         calib: complex ``(n_coils, n_y, n_x)``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
     """
-    return mps * _unit(_combined(mps, calib, _hann(calibration_block(calib_mask, MOST), mps)))
+    return _unit(low_resolution(mps, calib, calib_mask))
+
+
+def low_resolution(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> Tensor:
+    """The image of the calibration data, through a Hann window: complex ``(n_y, n_x)``. Arguments as :func:`image_phase`."""
+    return _combined(mps, calib, _hann(calibration_block(calib_mask, MOST), mps))
 
 
 def imaginary_share(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> float:

@@ -18,11 +18,14 @@ from untrained_recon.fit import Callback, FitResult, fit
 from untrained_recon.networks import build_network
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.operators import CoilFourier, LinearOperator, Sense, data_consistency, ifft2, rss, to_recon_matrix
+from untrained_recon.phase import image_phase
+from untrained_recon.refine import prior, refine
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
+FIT_SHARE = 0.6  # of the time, where a refinement follows
 
 
 @dataclass(frozen=True)
@@ -103,32 +106,58 @@ def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
 
 
 def _with_network(data: KSpace, ksp: Tensor, mask: Tensor, config: Config, callback: Callback | None, seconds: float) -> Solution:
+    start = time.monotonic()
     mps = _maps(data, config, ksp.device) if config.recon.mode == "maps" else None
     sampling = torch.from_numpy(data.sampling).to(ksp.device)
-    weighted = ksp * sampling
-    separate = config.recon.mode == "separate"
-    shares = _shares(seconds, config.recon.runs * (len(ksp) if separate else 1))
-    total, results = torch.zeros_like(ksp), list[FitResult]()
-    for run in range(config.recon.runs):
-        if separate:
-            fits = [_fit(CoilFourier(sampling, 1), coil, config, run, callback, next(shares)) for coil in weighted[:, None]]
-            total += torch.cat([result.img for result in fits])
-        else:
-            operator = CoilFourier(sampling, len(ksp)) if mps is None else Sense(mps, sampling)
-            fits = [_fit(operator, weighted, config, run, callback, next(shares))]
-            total += operator.coil_images(fits[0].img)
-        results += fits
-    coil_imgs = total / config.recon.runs
+    if mps is None:
+        coil_imgs, results = _fit_coils(ksp * sampling, sampling, config, callback, seconds)
+    else:
+        refining = config.refine.iterations > 0 and len(mps) == 1
+        operator = Sense(mps, sampling)
+        img, results = _fit_runs(operator, ksp * sampling, config, callback, seconds * (FIT_SHARE if refining else 1))
+        left = seconds - (time.monotonic() - start)
+        if refining and left > 0:
+            img = _refined(Sense(mps[0], mask), ksp, img[0], data, config.refine.iterations, left)[None]
+        coil_imgs = operator.coil_images(img)
     if config.recon.data_consistency:
         coil_imgs = data_consistency(coil_imgs, ksp, mask)
     return Solution(
         coil_imgs=to_recon_matrix(coil_imgs, data.encoding),
         mps=None if mps is None else mps[0],
-        method=config.recon.mode if mps is not None or separate else "coils",
+        method="coils" if mps is None and config.recon.mode == "maps" else config.recon.mode,
         iterations=sum(result.iterations for result in results),
         stop_reason=results[-1].stop_reason,
         loss=sum(result.loss for result in results) / len(results),
     )
+
+
+def _fit_coils(
+    ksp: Tensor, sampling: Tensor, config: Config, callback: Callback | None, seconds: float
+) -> tuple[Tensor, list[FitResult]]:
+    """Coil images from one network for all coils, or from one for each."""
+    if config.recon.mode != "separate":
+        return _fit_runs(CoilFourier(sampling, len(ksp)), ksp, config, callback, seconds)
+    shares = _shares(seconds, len(ksp))
+    found = [_fit_runs(CoilFourier(sampling, 1), coil, config, callback, next(shares)) for coil in ksp[:, None]]
+    return torch.cat([img for img, _ in found]), [result for _, results in found for result in results]
+
+
+def _fit_runs(
+    operator: LinearOperator, ksp: Tensor, config: Config, callback: Callback | None, seconds: float
+) -> tuple[Tensor, list[FitResult]]:
+    """The mean of the images of several fits that differ in their seeds (paper, section 6)."""
+    shares = _shares(seconds, config.recon.runs)
+    results = [_fit(operator, ksp, config, run, callback, next(shares)) for run in range(config.recon.runs)]
+    return torch.stack([result.img for result in results]).mean(dim=0), results
+
+
+def _refined(operator: Sense, ksp: Tensor, img: Tensor, data: KSpace, iterations: int, seconds: float) -> Tensor:
+    """:func:`refine` of an image, done with maps that carry the phase of the object."""
+    calib = torch.from_numpy(data.calib).to(ksp.device)
+    phase = image_phase(operator.mps, calib, data.calib_mask)
+    demodulated = Sense(operator.mps * phase, operator.mask)
+    settings = prior(demodulated, ksp, calib, data.calib_mask, data.acceleration)
+    return phase * refine(demodulated, ksp, img * phase.conj(), settings, iterations, seconds)
 
 
 def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:

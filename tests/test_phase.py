@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+
+from untrained_recon.operators import fft2
+from untrained_recon.phantom import coil_maps, head
+from untrained_recon.phase import image_phase, imaginary_share
+from untrained_recon.types import BoolArray
+
+SHAPE = (64, 60)
+
+
+def measured(phase: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, BoolArray]:
+    """Unit maps, the central lines of a head with the given phase, and their mask."""
+    mps = torch.from_numpy(coil_maps(SHAPE, 6).astype(np.complex64))
+    mps = mps / torch.linalg.vector_norm(mps, dim=0)
+    magnitude = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)).astype(np.float32))
+    mask = np.zeros(SHAPE, bool)
+    mask[20:44] = True
+    return mps, fft2(mps * torch.polar(magnitude, phase)) * torch.from_numpy(mask), mask
+
+
+def smooth_phase() -> torch.Tensor:
+    y, x = torch.linspace(-1, 1, SHAPE[0])[:, None], torch.linspace(-1, 1, SHAPE[1])
+    return 2.0 * y + x**2 - y * x
+
+
+def test_a_smooth_phase_is_found_where_there_is_signal() -> None:
+    mps, calib, mask = measured(smooth_phase())
+    found = image_phase(mps, calib, mask)
+    torch.testing.assert_close(found.abs(), torch.ones(SHAPE))
+    inside = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)) > 0.3)
+    error = (found * torch.polar(torch.ones(SHAPE), -smooth_phase())).angle().abs()[inside]
+    assert error.median() < 0.05
+
+
+def test_the_imaginary_share_tells_smooth_phase_from_rough() -> None:
+    rough = 3 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    smooth = imaginary_share(*measured(smooth_phase()))
+    assert smooth < 0.1
+    assert imaginary_share(*measured(rough)) > 0.5
+    mps, calib, mask = measured(smooth_phase())
+    assert imaginary_share(mps, 1e-5 * calib, mask) == pytest.approx(smooth, rel=1e-3)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+
+from untrained_recon.operators import Sense
+from untrained_recon.phantom import coil_maps, head
+from untrained_recon.refine import Prior, noise_level, prior, refine
+from untrained_recon.types import BoolArray
+
+SHAPE = (64, 64)
+
+
+def problem(noise: float) -> tuple[Sense, torch.Tensor, torch.Tensor, BoolArray]:
+    """A head at threefold acceleration: operator, samples, truth, mask of the calibration lines."""
+    rng = np.random.default_rng(0)
+    mps = coil_maps(SHAPE, 6)
+    truth = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)).astype(np.complex64))
+    calib_mask = np.zeros(SHAPE, bool)
+    calib_mask[24:40] = True
+    mask = calib_mask | (rng.uniform(size=SHAPE[0]) < 0.2)[:, None]
+    operator = Sense(torch.from_numpy((mps / np.linalg.norm(mps, axis=0)).astype(np.complex64)), torch.from_numpy(mask))
+    error = torch.from_numpy((rng.standard_normal((2, 6, *SHAPE)) * noise).astype(np.float32))
+    return operator, operator(truth) + torch.complex(error[0], error[1]) * operator.mask, truth, calib_mask
+
+
+def relative(img: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((img - truth).norm() / truth.norm())
+
+
+def test_refinement_takes_aliasing_and_noise_away_wherever_it_starts() -> None:
+    operator, ksp, truth, calib_mask = problem(0.02)
+    settings = prior(operator, ksp, ksp, calib_mask, acceleration=3.0)
+    start = operator.adjoint(ksp)
+    found = refine(operator, ksp, start, settings, 25, 1000.0)
+    assert relative(found, truth) < 0.4 * relative(start, truth)
+    other = refine(operator, ksp, truth, settings, 25, 1000.0)
+    assert relative(found, other) < 0.5 * relative(start, truth)
+
+
+def test_refinement_scales_with_the_data() -> None:
+    operator, ksp, _, calib_mask = problem(0.02)
+    found = [
+        refine(operator, s * ksp, s * operator.adjoint(ksp), prior(operator, s * ksp, s * ksp, calib_mask, 3.0), 5, 1000.0) / s
+        for s in (1.0, 2.0**-20)
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+def test_out_of_time_the_threshold_is_down_at_once() -> None:
+    operator, ksp, truth, calib_mask = problem(0.02)
+    settings = prior(operator, ksp, ksp, calib_mask, 3.0)
+    late = refine(operator, ksp, truth, settings, 25, 1e-9)
+    once = refine(operator, ksp, truth, Prior(settings.last, settings.last, settings.realness), 1, 1000.0)
+    torch.testing.assert_close(late, once)
+
+
+def test_the_noise_level_is_that_of_the_corners() -> None:
+    noise = torch.randn(4, 128, 128, 2, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(128, 128, dtype=torch.bool)
+    mask[::2] = True
+    assert noise_level(torch.view_as_complex(noise), mask) == pytest.approx(2**0.5, rel=0.05)
+    assert noise_level(torch.view_as_complex(noise), torch.zeros(128, 128, dtype=torch.bool)) == 0.0
+
+
+def test_images_of_smooth_phase_are_expected_to_be_real() -> None:
+    operator, ksp, _, calib_mask = problem(0.001)
+    assert prior(operator, ksp, ksp, calib_mask, 3.0).realness > 0.01
