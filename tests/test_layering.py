@@ -9,15 +9,16 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain"},
     {"config", "operators", "header", "cli_options", "cfl"},
-    {"noise", "readout", "rawfile", "masks"},
+    {"noise", "readout", "rawfile", "masks", "openrecon"},
     {"assemble", "coils", "networks", "phantom", "metrics"},
     {"fit"},
     {"progress", "baselines"},
     {"pipeline", "simulate"},
     {"images", "buffers", "jobs", "pool"},
-    {"stream", "inspection", "report", "host", "monitor"},
-    {"replay", "bench"},
-    {"cli_service"},
+    {"stream", "inspection", "report", "host", "monitor", "cases"},
+    {"replay", "bench", "integration"},
+    {"junit"},
+    {"cli_service", "cli_integration"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from untrained_recon import __version__
+from untrained_recon.cli_integration import health, integration_test, openrecon_label
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_service import bench, chain, serve
 from untrained_recon.errors import ReconError
@@ -136,7 +137,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench):
+for command in (chain, serve, bench, health, integration_test, openrecon_label):
     cli.add_command(command)
 
 

@@ -20,8 +20,8 @@ from typing import TypeAlias
 
 import ismrmrd
 
-from untrained_recon.errors import ProtocolError, ReplayError
-from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, TEXT, WAVEFORM
+from untrained_recon.errors import ProtocolError, ReplayError, UnreachableError
+from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, QUERY, RESPONSE, TEXT, WAVEFORM
 
 logger = logging.getLogger(__name__)
 
@@ -124,14 +124,38 @@ class GadgetProcess:
 
 @contextlib.contextmanager
 def server_connection(host: str, port: int) -> Iterator[socket.socket]:
-    """A connection to a running Gadgetron. Raises ReplayError where nothing answers."""
+    """A connection to a running server or service. Raises UnreachableError where nothing answers."""
     try:
         sock = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
     except OSError as error:
-        raise ReplayError(f"no Gadgetron server answers at {host}:{port} ({error})") from error
+        raise UnreachableError(f"no server answers at {host}:{port} ({error})") from error
     with sock:
         sock.settimeout(None)
         yield sock
+
+
+def query(host: str, port: int) -> str:
+    """Ask the resident service how it is, with Gadgetron's QUERY message.
+
+    Returns:
+        JSON: version, scans in progress, scans served, images that wait.
+
+    Raises:
+        UnreachableError: Nothing answers.
+        ReplayError: Something answers, but not that.
+    """
+    with server_connection(host, port) as sock:
+        sock.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            sock.sendall(struct.pack("<HQQQ", QUERY, 0, 0, 6) + b"health")
+            head = sock.recv(18, socket.MSG_WAITALL)
+            message_id, _, length = struct.unpack("<HQQ", head)
+            text = sock.recv(min(length, 1 << 16), socket.MSG_WAITALL).decode()
+        except (OSError, struct.error, UnicodeDecodeError) as error:
+            raise ReplayError(f"{host}:{port} does not answer a health query ({error})") from error
+    if message_id != RESPONSE:
+        raise ReplayError(f"{host}:{port} answers a health query with message id {message_id}")
+    return text
 
 
 def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item]) -> Iterator[Returned]:
