@@ -35,6 +35,12 @@ untrained-recon replay scan.h5 -o images.h5 --png png
 untrained-recon compare scan.h5 images.h5 --png panel.png
 ls -l images.h5 panel.png png
 """
+TRACES = """
+ls -A /opt /mnt /etc/apt/apt.conf.d
+ls /etc/pip.conf /etc/xdg/pip /root/.config 2>/dev/null
+touch /venv/x 2>/dev/null && echo writable
+true
+"""
 INTEGRATION = "untrained-recon integration-test --service {address} --cases /cases --junit junit.xml && head -c 300 junit.xml"
 
 
@@ -45,7 +51,7 @@ class Engine(Protocol):
         """Build an image."""
 
     def settings(self, tag: str) -> dict[str, object]:
-        """The image's ``Config``, with its ``Size`` in bytes."""
+        """The image's ``Config``, and its ``Size`` as text."""
 
     def run(self, tag: str, command: list[str], beside: str = "") -> str:
         """Run a command in a new container (``beside`` another one) and return what it wrote. Raises CalledProcessError."""
@@ -67,7 +73,7 @@ class Docker:
     def settings(self, tag: str) -> dict[str, object]:
         """See :class:`Engine`."""
         (found,) = json.loads(call([self._program, "image", "inspect", tag]))
-        return {**found["Config"], "Size": found["Size"]}
+        return {**found["Config"], "Size": f"{found['Size'] / 1e9:.2f} GB"}
 
     def run(self, tag: str, command: list[str], beside: str = "") -> str:
         """See :class:`Engine`."""
@@ -196,7 +202,7 @@ def pip_settings() -> Iterator[dict[str, str]]:
 def call(command: list[str]) -> str:
     """Run a command of the machine and return what it wrote. Raises CalledProcessError, its output logged."""
     logger.debug("$ %s", shlex.join(command))
-    done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=2 * RUN_TIMEOUT_S)
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=2 * RUN_TIMEOUT_S)
     if done.returncode != 0:
         logger.error("%s\n%s\n%s", shlex.join(command), done.stdout, done.stderr)
         done.check_returncode()
@@ -243,11 +249,10 @@ def check_image(engine: Engine, version: str, revision: str) -> None:
     assert labels["org.opencontainers.image.revision"] == revision
     assert settings["User"] == "10001"
     assert settings["Healthcheck"]
-    logger.info("size %.2f GB, command %s", float(str(settings["Size"])) / 1e9, settings["Cmd"])
+    logger.info("size %s, command %s", settings["Size"], settings["Cmd"])
     assert engine.run(IMAGE, ["id", "-u"]).strip() == "10001"
     assert version in engine.run(IMAGE, ["untrained-recon", "--version"])
-    traces = "ls -A /opt /mnt /etc/apt/apt.conf.d; ls /etc/pip.conf /etc/xdg/pip /root/.config 2>/dev/null; touch /venv/x 2>/dev/null && echo writable"
-    found = engine.run(IMAGE, ["sh", "-c", f"{traces}; true"])
+    found = engine.run(IMAGE, ["sh", "-c", TRACES])
     logger.info("folders that the build could have left something in:\n%s", found.strip())
     assert not re.search("pip|wheels|machine.conf|writable", found), "the build left something in the image"
 

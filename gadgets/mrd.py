@@ -61,8 +61,11 @@ class MrdConnection(GadgetConnection):
             self._scale = BRIGHT / max(float(np.percentile(np.abs(item.data), 99.9)), 1e-30)
         meta = item.meta
         super().send(siemens_image(item, self._scale))
-        self.log("INFO", f"slice {item.slice}, repetition {item.repetition}: {meta['untrained_recon_method']}, "
-                 f"{meta['untrained_recon_iterations']} iterations, {meta['untrained_recon_seconds']} s")
+        self.log(
+            "INFO",
+            f"slice {item.slice}, repetition {item.repetition}: {meta['untrained_recon_method']}, "
+            f"{meta['untrained_recon_iterations']} iterations, {meta['untrained_recon_seconds']} s",
+        )
 
     def log(self, level: str, text: str) -> None:
         """A line for the scanner's log; a scanner that is gone is logged here, not raised."""
@@ -106,7 +109,7 @@ def parameters_of(text: bytes) -> dict[str, str]:
         parameters = found.get("parameters", {})
         return {SETTINGS.get(name, name): str(value) for name, value in parameters.items() if value != ""}
     except (ValueError, AttributeError) as error:
-        raise ProtocolError(f"the scanner's parameters are not JSON of the form {{\"parameters\": {{...}}}}: {error}") from error
+        raise ProtocolError(f'the scanner\'s parameters are not JSON of the form {{"parameters": {{...}}}}: {error}') from error
 
 
 def siemens_image(image: ismrmrd.Image, scale: float) -> ismrmrd.Image:

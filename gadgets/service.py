@@ -39,9 +39,7 @@ class Protocol(NamedTuple):
     answers: Mapping[int, Answer]
 
 
-GADGETRON = Protocol(
-    GadgetConnection, {ACQUISITION: acquisitions.answer, BUCKET: buckets.answer, RECON_DATA: buffers.answer}
-)
+GADGETRON = Protocol(GadgetConnection, {ACQUISITION: acquisitions.answer, BUCKET: buckets.answer, RECON_DATA: buffers.answer})
 
 
 class Service:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import ismrmrd
 import numpy as np
@@ -21,8 +21,8 @@ from untrained_recon.rawfile import RawFile
 from untrained_recon.simulate import Simulation, simulate
 from untrained_recon.types import FloatArray
 
-Item = ismrmrd.Acquisition | ismrmrd.Waveform
-Scan = tuple[bytes, list[Item]]
+Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
+Scan: TypeAlias = tuple[bytes, list[Item]]
 REFERENCE = "reference.npy"
 FLOAT16_MAX = 65504.0
 

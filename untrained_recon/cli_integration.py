@@ -34,7 +34,7 @@ def openrecon_label(gpu: bool, encoded: bool) -> None:
 @click.command("integration-test")
 @click.option("--server", metavar="HOST:PORT", help="A running Gadgetron, with the package installed or --connect.")
 @click.option("--service", metavar="HOST:PORT", help="A running `serve`.")
-@click.option("--connect", metavar="HOST:PORT", help="With --server: where its chains find `serve`; default: they start the gadget.")
+@click.option("--connect", metavar="HOST:PORT", help="With --server: where its chains find `serve`; default: they start it.")
 @click.option("--cases", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True, help="Folder of cases.")
 @click.option("--junit", "junit_file", type=FILE, help="Also write the results as JUnit XML.")
 @click.option("--timeout", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds of silence to wait.")

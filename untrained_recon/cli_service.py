@@ -64,11 +64,11 @@ def serve(
     found = devices or tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",)
     slots = [str(pick_device(name)) for name in found for _ in range(workers)]
     # the one place where the core starts a host of gadgets
-    service_class = importlib.import_module("gadgets.service").Service
-    spoken = importlib.import_module("gadgets.mrd").MRD if protocol == "mrd" else importlib.import_module("gadgets.service").GADGETRON
+    host = importlib.import_module("gadgets.service")
+    spoken = importlib.import_module("gadgets.mrd").MRD if protocol == "mrd" else host.GADGETRON
     metrics = importlib.import_module("gadgets.metrics").PrometheusMetrics(hosts[0], metrics_port) if metrics_port else None
     pool = FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots)))
-    service = service_class(hosts, PORTS[protocol] if port is None else port, pool, max_scans, metrics, spoken)
+    service = host.Service(hosts, PORTS[protocol] if port is None else port, pool, max_scans, metrics, spoken)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     logging.info("listening on %s with %d workers on %s", service.addresses, len(slots), ", ".join(found))

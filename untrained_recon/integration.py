@@ -210,7 +210,8 @@ def _check_pixels(found: list[FloatArray], reference: FloatArray, threshold: flo
     if not (error <= threshold and abs(1 - scale) <= scale_threshold):
         yield Finding(
             "wrong image",
-            f"‖out - ref‖/‖ref‖ is {error:.4f} (at most {threshold}), |1 - scale| is {abs(1 - scale):.4f} (at most {scale_threshold})",
+            f"‖out - ref‖/‖ref‖ is {error:.4f} (at most {threshold}), "
+            f"|1 - scale| is {abs(1 - scale):.4f} (at most {scale_threshold})",
         )
 
 

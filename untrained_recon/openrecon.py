@@ -157,7 +157,7 @@ def label(gpu: bool) -> Label:
             IntParameter(
                 id="timeBudget",
                 label=Text(en="Time budget"),
-                information=Text(en="Seconds for all images of a scan, 0 for no limit; late images are reconstructed conventionally"),
+                information=Text(en="Seconds for all images of a scan, 0: no limit; late ones are made conventionally"),
                 default=0,
                 minimum=0,
                 maximum=3600,
