@@ -89,7 +89,7 @@ class Docker:
             call([self._program, "stop", container])
             assert call([self._program, "inspect", "--format", "{{.State.ExitCode}}", container]).strip() == "0"
         finally:
-            logger.info("its log:\n%s", call([self._program, "logs", container]))
+            logger.debug("its log:\n%s", call([self._program, "logs", container]))
             call([self._program, "rm", "--force", container])
 
 
@@ -139,7 +139,7 @@ class Buildah:
                     os.kill(int((root / "home/recon/pid").read_text()), 15)
                     status = process.wait(RUN_TIMEOUT_S)
                     log.seek(0)
-                    logger.info("its log:\n%s", log.read())
+                    logger.log(logging.DEBUG if status == 0 else logging.ERROR, "its log:\n%s", log.read())
             assert status == 0, f"the service ended with exit status {status}"
 
     def _make_base(self) -> None:

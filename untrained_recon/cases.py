@@ -123,10 +123,6 @@ def _noise_only(header: bytes, items: list[Item]) -> Scan:
     return header, [item for item in items if _is_noise(item)]
 
 
-def _cut_short(header: bytes, items: list[Item]) -> Scan:
-    return header, items[: len(items) * 3 // 4]
-
-
 def _broken_header(header: bytes, items: list[Item]) -> Scan:
     return header[: len(header) // 2], items
 
@@ -171,7 +167,6 @@ def _is_noise(item: Item) -> bool:
 
 EDITS: dict[str, Callable[[bytes, list[Item]], Scan]] = {
     "noise_only": _noise_only,
-    "cut_short": _cut_short,
     "broken_header": _broken_header,
     "not_a_number": _not_a_number,
     "fewer_channels": _fewer_channels,

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 30.0
+CHUNK = 1 << 20
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
 Returned: TypeAlias = ismrmrd.Image | ismrmrd.Waveform
@@ -174,10 +175,9 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
     sender = _Sender(sock, config, header, items)
     sender.start()
     complaint, closed = "", False
-    stream = sock.makefile("rb")
     try:
         while not closed:
-            item = _receive(stream.read)
+            item = _receive(sock)
             if item is None:
                 closed = True
             elif isinstance(item, str):
@@ -186,8 +186,6 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
                 yield item
     except (ProtocolError, OSError) as broken:
         complaint = complaint or f"the connection broke: {broken}"
-    finally:
-        stream.close()
     sender.join()
     if sender.failure is not None:
         raise sender.failure
@@ -219,14 +217,17 @@ class _Sender(threading.Thread):
                 self._socket.shutdown(socket.SHUT_WR)
 
 
-def _receive(read: Callable[[int], bytes]) -> Returned | str | None:
-    """The next image or waveform, the words of an ERROR or TEXT, or None at CLOSE."""
+def _receive(sock: socket.socket) -> Returned | str | None:
+    """The next image or waveform, the words of an ERROR or TEXT, or None at CLOSE. Nothing beyond is read."""
 
     def exactly(n: int) -> bytes:
-        data = read(n)
-        if len(data) < n:
-            raise ProtocolError("it ended without CLOSE")
-        return data
+        data = bytearray()
+        while len(data) < n:
+            piece = sock.recv(min(n - len(data), CHUNK))
+            if not piece:
+                raise ProtocolError("it ended without CLOSE")
+            data += piece
+        return bytes(data)
 
     (message_id,) = struct.unpack("<H", exactly(2))
     if message_id == CLOSE:
