@@ -12,6 +12,7 @@ import compose_spec
 import pytest
 import yaml
 
+from untrained_recon import __version__
 from untrained_recon.chain import chain_xml
 from untrained_recon.cli_service import PORTS
 from untrained_recon.openrecon import LABEL
@@ -69,6 +70,10 @@ def test_images_listen_and_are_asked_where_the_service_listens(path: str, port: 
     text = (DOCKER / path).read_text(encoding="utf-8")
     for pattern in (rf"EXPOSE {port}\n", rf'"--port", "{port}"', rf'"health", "localhost:{port}"'):
         assert re.search(pattern, text)
+
+
+def test_the_default_of_the_version_label_is_the_version() -> None:
+    assert f"ARG VERSION={__version__}\n" in (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_label_of_open_recon_has_its_name() -> None:
