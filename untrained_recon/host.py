@@ -149,9 +149,9 @@ def query(host: str, port: int) -> str:
         sock.settimeout(CONNECT_TIMEOUT_S)
         try:
             sock.sendall(struct.pack("<HQQQ", QUERY, 0, 0, 6) + b"health")
-            head = sock.recv(18, socket.MSG_WAITALL)
-            message_id, _, length = struct.unpack("<HQQ", head)
-            text = sock.recv(min(length, 1 << 16), socket.MSG_WAITALL).decode()
+            with sock.makefile("rb") as stream:
+                message_id, _, length = struct.unpack("<HQQ", stream.read(18))
+                text = stream.read(min(length, 1 << 16)).decode()
         except (OSError, struct.error, UnicodeDecodeError) as error:
             raise ReplayError(f"{host}:{port} does not answer a health query ({error})") from error
     if message_id != RESPONSE:
