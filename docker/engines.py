@@ -202,5 +202,5 @@ def find_engine() -> Engine | str:
             return Docker(program)
     missing = [program for program in ("buildah", "debootstrap") if shutil.which(program) is None]
     if missing:
-        return f"no container engine works here, and {' and '.join(missing)} is not installed"
+        return f"no container engine works here, and there is no {' and no '.join(missing)}"
     return Buildah() if os.getuid() == 0 else "no container engine works here, and buildah with chroot isolation needs root"
