@@ -7,12 +7,36 @@ from untrained_recon.errors import ConfigError
 
 
 def test_presets_hold_the_papers_settings() -> None:
-    assert preset_names() == ["brain-4x", "fast", "knee-4x", "knee-8x"]
+    assert preset_names() == [
+        "authors-4x",
+        "brain-4x",
+        "brain-4x-dd",
+        "brain-4x-dip",
+        "fast",
+        "knee-4x",
+        "knee-4x-dd",
+        "knee-4x-dip",
+        "knee-8x",
+    ]
     knee_4x, knee_8x, brain = (load_config(name) for name in ("knee-4x", "knee-8x", "brain-4x"))
-    assert (knee_4x.network.layers, knee_4x.network.channels, knee_4x.network.in_size) == (8, 256, [10, 5])
+    assert (knee_4x.network.layers, knee_4x.network.channels, knee_4x.network.in_size) == (8, 256, [5, 10])
     assert (knee_8x.network.layers, knee_8x.network.channels, knee_8x.network.in_size) == (6, 64, [4, 4])
     assert (brain.network.layers, brain.network.channels, brain.recon.mode) == (5, 64, "maps")
-    for paper in (knee_4x, knee_8x, brain):
+    authors = load_config("authors-4x")
+    assert (authors.network.input, authors.network.extra_layer, authors.fit.keep, authors.fit.lr) == (
+        "uniform",
+        True,
+        "lowest-loss",
+        8e-3,
+    )
+    others = [load_config(f"{organ}-4x-{kind}") for organ in ("knee", "brain") for kind in ("dip", "dd")]
+    assert [(c.network.kind, c.network.layers, c.network.channels, c.network.skips) for c in others] == [
+        ("dip", 16, 256, 2),
+        ("deep-decoder", 10, 368, 0),
+        ("dip", 12, 64, 4),
+        ("deep-decoder", 10, 64, 0),
+    ]
+    for paper in (knee_4x, knee_8x, brain, *others):
         assert (paper.fit.lr, paper.fit.schedule, paper.fit.weighting) == (0.01, "constant", 0)
 
 
@@ -52,6 +76,20 @@ def test_bad_settings_name_the_dotted_path(path: str, value: str, message: str) 
         load_config("fast", {path: value})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network.kind": "dip", "network.layers": "7"}, "network: .*dip takes an even number of layers"),
+        ({"network.kind": "dip", "network.layers": "6", "network.skips": "4"}, "network: .*at most one skip for every two"),
+        ({"network.kind": "dip", "network.layers": "6", "network.extra_layer": "true"}, "network: .*extra_layer is not for dip"),
+        ({"network.skips": "1"}, "network: .*skips are for dip, not for convdecoder"),
+    ],
+)
+def test_settings_must_suit_the_kind_of_network(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("fast", settings)
+
+
 def test_files_go_through_the_same_checks(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text("fit: {iterations: 7, lr: 5e-3}\n")
@@ -66,7 +104,7 @@ def test_files_go_through_the_same_checks(tmp_path: Path) -> None:
 
 
 def test_missing_configurations_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"'brain' is neither a preset \(brain-4x, fast, knee-4x, knee-8x\)"):
+    with pytest.raises(ConfigError, match=r"'brain' is neither a preset \(authors-4x, .*, knee-8x\)"):
         load_config("brain")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config("nowhere/site.yaml")

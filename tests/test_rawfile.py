@@ -16,6 +16,9 @@ def test_acquisitions_are_read_as_ismrmrd_reads_them(small_scan: Path) -> None:
     assert len(ours) == dataset.number_of_acquisitions()
     for n in (0, 1, len(ours) - 1):
         assert ours[n].to_bytes() == dataset.read_acquisition(n).to_bytes()
+    with RawFile(small_scan) as raw:
+        assert [bytes(head) for head in raw.heads()] == [bytes(acq.getHead()) for acq in ours]
+        assert [acq.to_bytes() for acq in raw.read([0, 3, 4])] == [ours[n].to_bytes() for n in (0, 3, 4)]
     dataset.close()
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests.helpers import read_raw
 from untrained_recon.config import Config
 from untrained_recon.errors import ConfigError, NonFiniteError
-from untrained_recon.pipeline import CPU, reconstruct
+from untrained_recon.pipeline import reconstruct
+from untrained_recon.solve import CPU
 from untrained_recon.stream import Session, resolve
 from untrained_recon.types import KSpace, Reconstruction
 

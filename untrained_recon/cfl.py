@@ -1,5 +1,6 @@
 """BART's array files: ``NAME.hdr`` holds the sizes, ``NAME.cfl`` complex64 samples with the first index fastest."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,26 @@ def write_cfl(path: Path, array: ComplexArray) -> None:
         array: complex64 of at most 16 axes. BART's dimension 0 is the last axis: k-space ``(n_coils, 1, n_y, n_x)`` becomes
             ``[n_x, n_y, 1, n_coils]``, as BART's tools expect it.
     """
-    sizes = [*reversed(array.shape), *[1] * (DIMS - array.ndim)]
+    create_cfl(path, array.shape)[...] = array
+
+
+def create_cfl(path: Path, shape: tuple[int, ...]) -> ComplexArray:
+    """Write ``path.hdr`` and a ``path.cfl`` of zeros; what is put into the array returned goes to the file."""
+    sizes = [*reversed(shape), *[1] * (DIMS - len(shape))]
     path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, sizes)) + "\n", encoding="ascii")
-    np.ascontiguousarray(array, np.complex64).tofile(path.with_suffix(".cfl"))
+    return np.memmap(path.with_suffix(".cfl"), np.complex64, "w+", shape=shape)
 
 
 def read_cfl(path: Path) -> ComplexArray:
-    """The array of ``path.hdr`` and ``path.cfl``, axes in reverse of BART's (see :func:`write_cfl`), leading ones dropped.
+    """The array of ``path.hdr`` and ``path.cfl``, see :func:`map_cfl`, in memory."""
+    return np.array(map_cfl(path))
+
+
+def map_cfl(path: Path) -> ComplexArray:
+    """The array of ``path.hdr`` and ``path.cfl``, read-only, read as it is used.
+
+    Returns:
+        complex64, axes in reverse of BART's (see :func:`write_cfl`), leading ones dropped.
 
     Raises:
         RawFileError: A file is missing, the header has no sizes, or the data are not as long as it says.
@@ -33,15 +47,13 @@ def read_cfl(path: Path) -> ComplexArray:
     try:
         lines = header.read_text(encoding="utf-8").splitlines()
         sizes = [int(size) for size in lines[lines.index("# Dimensions") + 1].split()]
-        samples = np.fromfile(data, np.complex64)
+        n_bytes = data.stat().st_size
     except OSError as error:
         raise RawFileError(f"{error.filename}: {error.strerror}") from error
     except (ValueError, IndexError) as error:
         raise RawFileError(f"{header}: no line of whole numbers after '# Dimensions'") from error
-    if len(samples) != np.prod(sizes) or data.stat().st_size != samples.nbytes:
-        raise RawFileError(
-            f"{data}: {data.stat().st_size} bytes, but {header.name} says {' × '.join(map(str, sizes))} complex64 samples"
-        )
+    if min(sizes, default=0) < 1 or n_bytes != 8 * math.prod(sizes):
+        raise RawFileError(f"{data}: {n_bytes} bytes, but {header.name} says {' × '.join(map(str, sizes))} complex64 samples")
     while len(sizes) > 1 and sizes[-1] == 1:
         sizes.pop()
-    return samples.reshape(sizes[::-1])
+    return np.memmap(data, np.complex64, "r", shape=tuple(sizes[::-1]))

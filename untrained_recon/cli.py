@@ -1,4 +1,4 @@
-"""The command line: ``untrained-recon replay | simulate | inspect | compare | chain | serve | bench``."""
+"""The command line: raw files through the gadget, studies on fully sampled data, the resident service. See ``--help``."""
 
 import logging
 import signal
@@ -11,9 +11,11 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from untrained_recon import __version__
+from untrained_recon.cli_data import convert
 from untrained_recon.cli_integration import health, integration_test, openrecon_label
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_service import bench, chain, serve
+from untrained_recon.cli_study import evaluate, train_unet
 from untrained_recon.errors import ReconError
 
 # The commands import what they run: torch takes seconds to load, and `--help` should not.
@@ -137,7 +139,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench, health, integration_test, openrecon_label):
+for command in (chain, serve, bench, convert, evaluate, train_unet, health, integration_test, openrecon_label):
     cli.add_command(command)
 
 

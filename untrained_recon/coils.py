@@ -1,15 +1,25 @@
-"""Coil sensitivity maps by ESPIRiT, through sigpy."""
+"""Coil sensitivity maps."""
+
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
-import sigpy
-import sigpy.mri
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
+from untrained_recon.espirit import eigen_maps, reference_phase, signal_kernels
 from untrained_recon.operators import AXES, ifft2, resize, rss
 from untrained_recon.types import BoolArray, ComplexArray
+
+T = TypeVar("T", bound=np.generic)
+
+SMALLEST_KERNEL = 3
+FEWEST_LINES = 2 * SMALLEST_KERNEL
+FULL_WEIGHT = 0.9  # of the eigenvalue
+EPSILON = 1e-6
 
 
 def calibration_width(mask: BoolArray) -> int:
@@ -30,47 +40,65 @@ def calibration_width(mask: BoolArray) -> int:
     return width
 
 
+def calibration_block(mask: BoolArray, most: int) -> tuple[int, int]:
+    """Size ``(b_y, b_x)`` of the largest fully sampled block around the centre that is no longer than ``most`` on any axis.
+
+    It is the square of :func:`calibration_width`, grown along the axis on which there is more, as lines of readouts have it.
+    """
+    width = min(calibration_width(mask), most)
+    size = [width, width]
+    for axis in (0, 1):
+        while 0 < size[axis] < most:
+            longer = [n + (a == axis) for a, n in enumerate(size)]
+            if any(n > whole for n, whole in zip(longer, mask.shape, strict=True)) or not _block(mask, longer).all():
+                break
+            size = longer
+    return size[0], size[1]
+
+
 def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
     """ESPIRiT maps [Uecker et al., MRM 71:990, 2014] from the fully sampled centre of k-space.
+
+    Pixels count by their eigenvalue, which is 1 where the maps explain the calibration data and falls off outside the object:
+    a map has unit norm over the coils from :data:`FULL_WEIGHT` on, and fades to zero at ``settings.crop``. Where few lines
+    calibrate, the kernel is half as wide as they are many.
 
     Args:
         calib: complex64 ``(n_coils, n_y, n_x)``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
         settings: Kernel width, thresholds, the largest block to use.
-        device: Where the fit runs; with CUDA and CuPy the maps are computed there too.
+        device: Where to compute.
 
     Returns:
-        complex64 ``(n_coils, n_y, n_x)``, of unit norm over the coils where there is signal, zero elsewhere and for coils
-        without any signal.
+        complex64 ``(n_coils, n_y, n_x)``, zero for coils without any signal. The phase is relative to the combination of coils
+        that sees the most signal.
 
     Raises:
-        CalibrationError: The sampled centre is smaller than the kernel needs, or holds no signal.
+        CalibrationError: The sampled centre is smaller than the smallest kernel needs, or holds no signal.
     """
-    width = min(calibration_width(calib_mask), settings.calib_width)
-    if width < settings.kernel_width + 2:
-        raise CalibrationError(
-            f"{width} contiguous calibration lines around the centre of k-space; ESPIRiT with maps.kernel_width "
-            f"{settings.kernel_width} needs {settings.kernel_width + 2}"
-        )
+    b_y, b_x = calibration_block(calib_mask, settings.calib_width)
+    narrow = min(b_y, b_x)
+    if narrow < FEWEST_LINES:
+        raise CalibrationError(f"{narrow} contiguous calibration lines around the centre of k-space; ESPIRiT needs {FEWEST_LINES}")
     live = calib.any(axis=(1, 2))
     if not live.any():
         raise CalibrationError("the calibration region holds no signal")
-    with np.errstate(invalid="ignore"):  # sigpy divides by the first map, which may be zero in places
-        found = sigpy.mri.app.EspiritCalib(
-            calib[live],
-            calib_width=width,
-            thresh=settings.thresh,
-            kernel_width=settings.kernel_width,
-            crop=settings.crop,
-            max_iter=settings.power_iterations,
-            device=_sigpy_device(device),
-            show_pbar=False,
-        ).run()
+    block = torch.from_numpy(_block(calib[live], (b_y, b_x))).to(device)
+    block = block / torch.linalg.vector_norm(block)
+    kernels = signal_kernels(block, min(settings.kernel_width, narrow // 2), settings.thresh)
+    vectors, values = eigen_maps(kernels, (calib.shape[1], calib.shape[2]), n_sets=1)
+    weights = ((values - settings.crop) / max(FULL_WEIGHT - settings.crop, EPSILON)).clamp(0, 1)
     mps = np.zeros(calib.shape, np.complex64)
-    mps[live] = np.nan_to_num(sigpy.to_device(found, sigpy.cpu_device))
+    mps[live] = (reference_phase(vectors, block) * weights[:, None])[0].cpu().numpy()
     if not mps.any():
         raise CalibrationError(f"no pixel of the maps passes maps.crop = {settings.crop:g}; is there any signal?")
     return mps
+
+
+def _block(array: npt.NDArray[T], size: Sequence[int]) -> npt.NDArray[T]:
+    """The central block of the last two axes."""
+    start_y, start_x = (n // 2 - length // 2 for n, length in zip(array.shape[-2:], size, strict=True))
+    return np.ascontiguousarray(array[..., start_y : start_y + size[0], start_x : start_x + size[1]])
 
 
 def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:
@@ -90,9 +118,3 @@ def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:
     tiny = torch.finfo(torch.float32).tiny
     strongest = imgs[torch.linalg.vector_norm(imgs, dim=AXES).argmax()]
     return imgs * torch.polar(torch.ones_like(strongest.real), -strongest.angle()) / rss(imgs).clamp_min(tiny)
-
-
-def _sigpy_device(device: torch.device) -> sigpy.Device:
-    if device.type == "cuda" and sigpy.config.cupy_enabled:
-        return sigpy.Device(device.index or 0)
-    return sigpy.cpu_device

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
 
@@ -40,35 +40,73 @@ class MapsConfig(Section):
     """ESPIRiT."""
 
     calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines to use")
-    kernel_width: int = Field(6, ge=2, le=16, description="k-space kernel width")
-    thresh: float = Field(0.02, gt=0, lt=1, description="singular values below this share of the largest are left out")
-    crop: float = Field(0.8, ge=0, lt=1, description="maps are zero where the eigenvalue is below")
-    power_iterations: int = Field(100, ge=1, le=1000, description="iterations of the power method")
+    kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
+    thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
+    crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
 
 
 class NetworkConfig(Section):
-    """ConvDecoder."""
+    """The image generator."""
 
-    layers: int = Field(5, ge=2, le=16, description="layers, the final 1×1 convolution included")
+    kind: Literal["convdecoder", "deep-decoder", "dip"] = Field("convdecoder", description="architecture; dip: Deep Image Prior")
+    layers: int = Field(5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up")
     channels: int = Field(64, ge=1, le=1024, description="channels per layer")
-    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input")
+    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's")
+    input: Literal["normal", "uniform"] = Field("normal", description="input from N(0, 1) as in the paper, or from U[0, 1)")
+    extra_layer: bool = Field(False, description="one more full-resolution layer, as in the authors' code; not for dip")
+    skips: int = Field(0, ge=0, le=9, description="skip connections, at the coarsest scales; dip only")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "NetworkConfig":
+        if self.kind == "dip":
+            if self.layers % 2 or self.skips > self.layers // 2:
+                raise ValueError("dip takes an even number of layers and at most one skip for every two of them")
+            if self.extra_layer:
+                raise ValueError("extra_layer is not for dip")
+        elif self.skips:
+            raise ValueError(f"skips are for dip, not for {self.kind}")
+        return self
 
 
 class FitConfig(Section):
     """Optimisation."""
 
-    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of Adam")
-    lr: float = Field(0.01, gt=0, le=1, description="step size (the largest of the cycle with one-cycle)")
+    optimiser: Literal["adam", "gd", "gd-a"] = Field(
+        "adam", description="gd-a: gradient descent with the step sizes that Adam took"
+    )
+    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser")
+    lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
+    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
-class ReconConfig(Section):
-    """Which reconstruction of the paper."""
+Method = Literal["network", "unet", "cg-sense", "l1-wavelet", "tv", "bart-l1-wavelet", "bart-tv", "paper-tv", "zero-filled"]
 
-    mode: Literal["maps", "coils"] = Field("maps", description="Step 1-B with ESPIRiT maps, or Step 1-A coil by coil")
+
+class ReconConfig(Section):
+    """Which reconstruction."""
+
+    method: Method = Field("network", description="the un-trained network, the trained U-net, or a conventional method")
+    mode: Literal["maps", "coils", "separate"] = Field(
+        "maps", description="Step 1-B with ESPIRiT maps; Step 1-A with one network for all coils, or with one for each"
+    )
+    runs: int = Field(1, ge=1, le=100, description="fits from different seeds, whose images are averaged")
     data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
+
+
+class UnetConfig(Section):
+    """The trained U-net."""
+
+    weights: str = Field("", description="file of weights: from `train-unet`, or as fastMRI publishes them")
+
+
+class BaselineConfig(Section):
+    """Conventional reconstruction."""
+
+    lamda: float = Field(0.0, ge=0, description="weight λ of the regularisation for an image of about 1; 0: the method's own")
+    iterations: int = Field(0, ge=0, le=100_000, description="iterations; 0: the method's own")
 
 
 class OutputConfig(Section):
@@ -91,6 +129,8 @@ class Config(Section):
     network: NetworkConfig = NetworkConfig()
     fit: FitConfig = FitConfig()
     recon: ReconConfig = ReconConfig()
+    unet: UnetConfig = UnetConfig()
+    baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()
 
     @property

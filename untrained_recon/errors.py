@@ -10,7 +10,7 @@ class ConfigError(ReconError):
 
 
 class RawFileError(ReconError):
-    """A raw data file cannot be read as ISMRMRD."""
+    """A file of raw or k-space data cannot be read or written, or does not hold what it should; names file and field."""
 
 
 class HeaderError(ReconError):
@@ -57,6 +57,14 @@ class FitError(ReconError):
     """The network could not be fitted (the loss is no longer finite)."""
 
 
+class WeightsError(ReconError):
+    """A file of trained weights cannot be read, or belongs to another network; names the file and the tensor."""
+
+
+class BartError(ReconError):
+    """The ``bart`` command is missing, failed or took too long."""
+
+
 class ProtocolError(ReconError):
     """The byte stream between host and gadget broke its format or ended early."""
 
@@ -83,6 +91,10 @@ class ServiceStoppedError(ReconError):
 
 class WorkerError(ReconError):
     """The processes that were to reconstruct an image died."""
+
+
+class EvaluationError(ReconError):
+    """An evaluation ended, but some of its images failed."""
 
 
 class MissingExtraError(ReconError):

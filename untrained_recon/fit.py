@@ -1,5 +1,6 @@
 """Fitting an un-trained network to the measurement of one image. Knows tensors, operators and networks, nothing of MRD."""
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -7,12 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
-from untrained_recon.networks import ConvDecoder, to_complex
+from untrained_recon.networks import ImageGenerator, to_complex
 from untrained_recon.operators import LinearOperator
+from untrained_recon.optimisers import StepSizes, build_optimiser
+
+FINISHED = "iterations"
 
 
 @dataclass(frozen=True)
@@ -39,54 +42,80 @@ class FitResult:
 
 
 def fit(
-    network: ConvDecoder,
+    network: ImageGenerator,
     operator: LinearOperator,
     ksp: Tensor,
     settings: FitConfig,
     callback: Callback | None = None,
     seconds: float = math.inf,
+    steps: StepSizes | None = None,
 ) -> FitResult:
-    """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network with Adam.
+    """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network.
 
-    This is the loss of the paper (eqs. 3 and 4) up to a constant factor when ``weighting`` is 0, which makes W the identity. The
+    This is the loss of the paper (eqs. 2 to 4) up to a constant factor when ``weighting`` is 0, which makes W the identity. The
     data are scaled so that the back-projected measurement has the norm of the network's first output; nothing but the
-    undersampled data enters.
+    undersampled data enters. (For Step 1-A that is the authors' ratio of the norms of the two root sums of squares.)
 
     Args:
         network: Network whose complex output has the shape ``operator.ishape``; its weights are changed.
         operator: Forward model A.
         ksp: complex ``operator.oshape``, the measurement y; zero where not sampled.
-        settings: Iterations, step size, schedule and weighting.
+        settings: Optimiser, iterations, step size, schedule and weighting. ``gd-a`` fits twice: with Adam to record its step sizes,
+            then from the same start with gradient descent that follows them.
         callback: See :data:`Callback`.
         seconds: Time after which the image is taken as it is; ``settings.time_budget_s`` may shorten it.
+        steps: Takes the step sizes of an Adam fit.
 
     Returns:
-        The last iterate.
+        The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
+        early, its image.
 
     Raises:
         FitError: The loss became NaN or infinite.
     """
     _settle_vector_math()
     deadline = time.monotonic() + min(seconds, settings.time_budget_s or math.inf)
+    if settings.optimiser != "gd-a":
+        return _descend(network, operator, ksp, settings, callback, deadline, steps)
+    recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
+    with_adam = settings.model_copy(update={"optimiser": "adam"})
+    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded)
+    if result.stop_reason != FINISHED:
+        return result
+    return _descend(network, operator, ksp, settings, callback, deadline, recorded)
+
+
+def _descend(
+    network: ImageGenerator,
+    operator: LinearOperator,
+    ksp: Tensor,
+    settings: FitConfig,
+    callback: Callback | None,
+    deadline: float,
+    steps: StepSizes | None,
+) -> FitResult:
     with torch.no_grad():
         scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp))
     weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device)
     target = weight * ksp * scale
     energy = target.abs().square().sum()
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr)
-    schedule = _schedule(optimizer, settings)
-    loss, iteration, stop_reason = math.nan, 0, "iterations"
+    optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
+    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
     for iteration in range(1, settings.iterations + 1):
-        optimizer.zero_grad()
-        residual = target - weight * operator(_image(network, operator))
-        objective = residual.abs().square().sum() / energy
+        optimiser.zero_grad()
+        img = _image(network, operator)
+        objective = (target - weight * operator(img)).abs().square().sum() / energy
         objective.backward()
-        optimizer.step()
+        optimiser.step()
+        if steps is not None and isinstance(optimiser, torch.optim.Adam):
+            steps.record(optimiser)
         schedule.step()
         loss = float(objective.detach())
         if not math.isfinite(loss):
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
+        if settings.keep == "lowest-loss" and loss < lowest:
+            lowest, kept = loss, img.detach()
         if callback is not None and callback(Progress(iteration, settings.iterations, loss)) is False:
             stop_reason = "callback"
             break
@@ -94,6 +123,8 @@ def fit(
             stop_reason = "time budget"
             break
 
+    if kept is not None:
+        return FitResult(img=kept / scale, iterations=iteration, loss=lowest, stop_reason=stop_reason)
     with torch.no_grad():
         img = _image(network, operator) / scale
     return FitResult(img=img, iterations=iteration, loss=loss, stop_reason=stop_reason)
@@ -119,11 +150,5 @@ def _settle_vector_math() -> None:
     torch.ones(1).sqrt()
 
 
-def _image(network: ConvDecoder, operator: LinearOperator) -> Tensor:
+def _image(network: ImageGenerator, operator: LinearOperator) -> Tensor:
     return to_complex(network()).reshape(operator.ishape)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, settings: FitConfig) -> LRScheduler:
-    if settings.schedule == "one-cycle":
-        return OneCycleLR(optimizer, max_lr=settings.lr, total_steps=settings.iterations + 1)
-    return LambdaLR(optimizer, lambda _: 1.0)

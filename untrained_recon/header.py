@@ -1,4 +1,4 @@
-"""The ISMRMRD XML header, reduced to what reconstruction needs and checked before any data arrive."""
+"""The ISMRMRD XML header: reduced to what reconstruction needs and checked before any data arrive, and written for new files."""
 
 import warnings
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ def parse_header(xml: bytes) -> Header:
         HeaderError: Not XML, not an ISMRMRD header, or a needed value missing or senseless.
         UnsupportedScanError: 3-D or non-Cartesian encoding.
     """
-    document = _parse_document(xml.rstrip(b"\0"))
+    document = parse_document(xml)
     if not document.encoding:
         raise HeaderError("the ISMRMRD header has no <encoding>")
     system = document.acquisitionSystemInformation
@@ -38,13 +38,55 @@ def parse_header(xml: bytes) -> Header:
     )
 
 
-def _parse_document(xml: bytes) -> Any:
+def parse_document(xml: bytes) -> Any:
+    """The document as ``ismrmrd.xsd`` binds it, its values unchecked. Raises HeaderError when it is not an ISMRMRD header."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConverterWarning)  # otherwise a wrong value is kept as a string
-            return xsd.CreateFromDocument(xml)
+            return xsd.CreateFromDocument(xml.rstrip(b"\0"))
     except (ValueError, TypeError, ConverterWarning) as error:
         raise HeaderError(f"the ISMRMRD header cannot be parsed: {' '.join(str(error).split())}") from error
+
+
+def encoding_element(encoding: Encoding, first_step: int, last_step: int) -> xsd.encodingType:
+    """The ``<encoding>`` of a Cartesian 2-D scan.
+
+    Args:
+        encoding: Matrices, fields of view, centre, counts and acceleration.
+        first_step: Number of the first line that is acquired, ``encodingLimits.kspace_encoding_step_1.minimum``.
+        last_step: Number of the last one.
+    """
+    n_x = encoding.encoded_shape[1]
+    mode = xsd.calibrationModeType.SEPARATE if encoding.separate_calibration else xsd.calibrationModeType.EMBEDDED
+    return xsd.encodingType(
+        encodedSpace=_space_element(encoding.encoded_shape, encoding.encoded_fov),
+        reconSpace=_space_element(encoding.recon_shape, encoding.recon_fov),
+        encodingLimits=xsd.encodingLimitsType(
+            kspace_encoding_step_0=xsd.limitType(minimum=0, maximum=n_x - 1, center=n_x // 2),
+            kspace_encoding_step_1=xsd.limitType(minimum=first_step, maximum=last_step, center=encoding.center_y),
+            kspace_encoding_step_2=xsd.limitType(minimum=0, maximum=0, center=0),
+            segment=xsd.limitType(minimum=0, maximum=0, center=0),
+            **{
+                name: xsd.limitType(minimum=0, maximum=count - 1, center=0)
+                for name, count in encoding.counts._asdict().items()
+                if name != "encoding"
+            },
+        ),
+        trajectory=xsd.trajectoryType.CARTESIAN,
+        parallelImaging=xsd.parallelImagingType(
+            accelerationFactor=xsd.accelerationFactorType(
+                kspace_encoding_step_1=round(encoding.acceleration), kspace_encoding_step_2=1
+            ),
+            calibrationMode=mode,
+        ),
+    )
+
+
+def _space_element(shape: tuple[int, int], fov: tuple[float, float, float]) -> xsd.encodingSpaceType:
+    return xsd.encodingSpaceType(
+        matrixSize=xsd.matrixSizeType(x=shape[1], y=shape[0], z=1),
+        fieldOfView_mm=xsd.fieldOfViewMm(x=fov[2], y=fov[1], z=fov[0]),
+    )
 
 
 def _encoding(e: Any, where: str) -> Encoding:

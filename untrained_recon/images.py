@@ -66,7 +66,10 @@ def image_number(index: ImageIndex, encoding: Encoding) -> int:
 
 def _display(recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
     low, high = (float(v) for v in np.percentile(recon.magnitude, (1, 99.5)))
-    comment, series = f"un-trained reconstruction ({recon.method})", "UNTRAINED"
+    if recon.method in ("maps", "coils", "separate", "direct", "empty"):
+        comment, series = f"un-trained reconstruction ({recon.method})", "UNTRAINED"
+    else:
+        comment, series = f"reconstruction by {recon.method}, not the un-trained network", recon.method.upper()
     if recon.fallback_reason:
         comment = f"CONVENTIONAL FALLBACK {recon.method}, not the un-trained network: {recon.fallback_reason}"
         series = f"FALLBACK_{recon.method.upper()}"

@@ -7,8 +7,8 @@ from pathlib import Path
 import ismrmrd
 
 from untrained_recon.assemble import assemble
-from untrained_recon.coils import calibration_width
-from untrained_recon.config import MapsConfig, ScanConfig
+from untrained_recon.coils import FEWEST_LINES, calibration_width
+from untrained_recon.config import ScanConfig
 from untrained_recon.errors import ReconError
 from untrained_recon.header import parse_header
 from untrained_recon.rawfile import RawFile
@@ -91,6 +91,5 @@ def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
         lines = int(data.mask.any(axis=1).sum())
         kinds[f"{lines} of {len(data.mask)} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
     summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common())))
-    needed = MapsConfig().kernel_width + 2
-    if any(acs < needed for _, acs in kinds):
-        summary.remarks.append(f"images with fewer than {needed} ACS lines are reconstructed without sensitivity maps")
+    if any(acs < FEWEST_LINES for _, acs in kinds):
+        summary.remarks.append(f"images with fewer than {FEWEST_LINES} ACS lines are reconstructed without sensitivity maps")

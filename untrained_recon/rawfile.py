@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,6 +41,10 @@ class RawFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back."""
         self._file.close()
 
     def __len__(self) -> int:
@@ -54,18 +58,28 @@ class RawFile:
 
     def acquisitions(self) -> Iterator[ismrmrd.Acquisition]:
         """The acquisitions in the order of the file, read in blocks."""
-        table = self._group["data"]
         for start in range(0, len(self), CHUNK):
-            for row in self._read(table, start):
+            for row in self._read("data", slice(start, start + CHUNK)):
                 yield self._acquisition(row)
+
+    def heads(self) -> list[ismrmrd.AcquisitionHeader]:
+        """The headers of the acquisitions in the order of the file, without their samples."""
+        try:
+            heads = self._group["data"].fields("head")[:]
+        except OSError as error:
+            raise RawFileError(f"{self.path}: the acquisition headers cannot be read; the file is damaged ({error})") from error
+        return [ismrmrd.AcquisitionHeader.from_buffer_copy(head) for head in heads]
+
+    def read(self, numbers: Sequence[int]) -> list[ismrmrd.Acquisition]:
+        """The acquisitions of these numbers, which must ascend."""
+        return [self._acquisition(row) for row in self._read("data", list(numbers))]
 
     def waveforms(self) -> Iterator[ismrmrd.Waveform]:
         """The waveforms in the order of the file."""
         if "waveforms" not in self._group:
             return
-        table = self._group["waveforms"]
-        for start in range(0, table.shape[0], CHUNK):
-            for row in self._read(table, start):
+        for start in range(0, self._group["waveforms"].shape[0], CHUNK):
+            for row in self._read("waveforms", slice(start, start + CHUNK)):
                 head = np.zeros(1, ismrmrd.hdf5.waveform_header_dtype)  # zeros: the padding bytes travel too
                 head[0] = row["head"]
                 waveform = ismrmrd.Waveform(head)
@@ -96,11 +110,12 @@ class RawFile:
             raise RawFileError(f"{self.path}: group {GROUP!r} holds no acquisitions ('data')")
         return group
 
-    def _read(self, table: h5py.Dataset, start: int) -> Any:
+    def _read(self, table: str, which: slice | list[int]) -> Any:
         try:
-            return table[start : start + CHUNK]
+            return self._group[table][which]
         except OSError as error:
-            raise RawFileError(f"{self.path}: entries from {start} on cannot be read; the file is damaged ({error})") from error
+            first = which.start if isinstance(which, slice) else which[0]
+            raise RawFileError(f"{self.path}: {table} from {first} on cannot be read; the file is damaged ({error})") from error
 
     def _acquisition(self, row: Any) -> ismrmrd.Acquisition:
         acq = ismrmrd.Acquisition(row["head"])

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import ismrmrd
 import numpy as np
-import numpy.typing as npt
 import sigpy
 from ismrmrd import xsd
 
-from untrained_recon.masks import Pattern, acs_lines, grid_lines
+from untrained_recon.header import encoding_element
+from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.noise import covariance, prewhiten
 from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head
-from untrained_recon.types import ComplexArray, FloatArray
+from untrained_recon.rawwriter import RawWriter
+from untrained_recon.types import ComplexArray, Encoding, FloatArray, ImageIndex
 
 OVERSAMPLING = 2
 NOISE_SAMPLES = 2048
@@ -20,7 +20,7 @@ NOISE_BANDWIDTH = 0.79
 DWELL_US = 5.0
 FOV_MM = 240.0
 SLICE_MM = 5.0
-TICKS_PER_LINE = 8  # of 2.5 ms
+SLICE_GAP = 1.2  # distance between slices, in slices
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,14 @@ def simulate(path: Path, settings: Simulation) -> None:
     """
     rng = np.random.default_rng([settings.seed, 1])
     n_y, _ = settings.shape
-    grid = grid_lines(n_y, settings.pattern, settings.accel, settings.acs, rng)
-    acs = acs_lines(n_y, settings.acs)
-    imaging = grid if settings.pattern == "equispaced" else grid | acs
-    codes = (imaging + 2 * acs).astype(np.uint8)
+    codes = line_codes(n_y, settings.pattern, settings.accel, settings.acs, rng)
 
     cov = coil_covariance(settings.coils, settings.noise)
     for old in (path, *(path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask"))):
         old.unlink(missing_ok=True)
     truth, truth_white = [], []
-    with _Writer(path, settings) as writer:
+    xml = xsd.ToXML(header(settings)).encode()
+    with RawWriter(path, xml, settings.slices, SLICE_GAP * SLICE_MM, DWELL_US) as writer:
         noise_scan = draw_noise(cov * NOISE_BANDWIDTH, (NOISE_SAMPLES,), rng) if settings.noise > 0 else None
         if noise_scan is not None:
             writer.noise(noise_scan)
@@ -109,79 +107,20 @@ def _truth(ksp: ComplexArray, settings: Simulation) -> FloatArray:
     return rss
 
 
-class _Writer:
-    """Appends acquisitions with counters, flags and geometry as a scanner sets them."""
-
-    def __init__(self, path: Path, settings: Simulation) -> None:
-        self._settings = settings
-        self._dataset = ismrmrd.Dataset(str(path), "dataset", create_if_needed=True)
-        self._dataset.write_xml_header(xsd.ToXML(header(settings)).encode())
-        self._count = 0
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._dataset.close()
-
-    def noise(self, samples: ComplexArray) -> None:
-        acq = self._acquisition(samples)
-        acq.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
-        self._dataset.append_acquisition(acq)
-
-    def slice(self, s: int, ksp: ComplexArray, codes: npt.NDArray[np.uint8]) -> None:
-        lines = np.flatnonzero(codes)
-        last_slice = s == self._settings.slices - 1
-        for n, line in enumerate(lines):
-            acq = self._acquisition(ksp[:, line])
-            acq.idx.kspace_encode_step_1 = int(line)
-            acq.idx.slice = s
-            acq.position[:] = (0.0, 0.0, (s - (self._settings.slices - 1) / 2) * 1.2 * SLICE_MM)
-            first, last = n == 0, n == len(lines) - 1
-            for condition, flag in (
-                (first, ismrmrd.ACQ_FIRST_IN_ENCODE_STEP1),
-                (last, ismrmrd.ACQ_LAST_IN_ENCODE_STEP1),
-                (first, ismrmrd.ACQ_FIRST_IN_SLICE),
-                (last, ismrmrd.ACQ_LAST_IN_SLICE),
-                (first and s == 0, ismrmrd.ACQ_FIRST_IN_REPETITION),
-                (last and last_slice, ismrmrd.ACQ_LAST_IN_REPETITION),
-                (last and last_slice, ismrmrd.ACQ_LAST_IN_MEASUREMENT),
-                (codes[line] == 2, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION),
-                (codes[line] == 3, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING),
-            ):
-                if condition:
-                    acq.set_flag(flag)
-            self._dataset.append_acquisition(acq)
-
-    def _acquisition(self, data: ComplexArray) -> ismrmrd.Acquisition:
-        acq = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data, np.complex64))
-        acq.scan_counter = self._count
-        acq.center_sample = data.shape[1] // 2
-        acq.sample_time_us = DWELL_US
-        acq.acquisition_time_stamp = 1000 + TICKS_PER_LINE * self._count
-        acq.read_dir[:] = (1.0, 0.0, 0.0)
-        acq.phase_dir[:] = (0.0, 1.0, 0.0)
-        acq.slice_dir[:] = (0.0, 0.0, 1.0)
-        for c in range(len(data)):
-            acq.channel_mask[c // 64] |= 1 << (c % 64)
-        self._count += 1
-        return acq
-
-
 def header(settings: Simulation) -> xsd.ismrmrdHeader:
     """The ISMRMRD header of a simulation."""
     n_y, n_x = settings.shape
     fov_y = FOV_MM * n_y / n_x
-
-    def limit(maximum: int, center: int = 0) -> xsd.limitType:
-        return xsd.limitType(minimum=0, maximum=maximum, center=center)
-
-    def space(x: int, fov_x: float) -> xsd.encodingSpaceType:
-        return xsd.encodingSpaceType(
-            matrixSize=xsd.matrixSizeType(x=x, y=n_y, z=1),
-            fieldOfView_mm=xsd.fieldOfViewMm(x=fov_x, y=fov_y, z=SLICE_MM),
-        )
-
+    encoding = Encoding(
+        encoded_shape=(n_y, OVERSAMPLING * n_x),
+        recon_shape=(n_y, n_x),
+        encoded_fov=(SLICE_MM, fov_y, OVERSAMPLING * FOV_MM),
+        recon_fov=(SLICE_MM, fov_y, FOV_MM),
+        center_y=n_y // 2,
+        counts=ImageIndex(1, 1, settings.slices, 1, 1, 1, 1),
+        separate_calibration=False,
+        acceleration=settings.accel,
+    )
     return xsd.ismrmrdHeader(
         experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=123_200_000),
         measurementInformation=xsd.measurementInformationType(
@@ -193,28 +132,6 @@ def header(settings: Simulation) -> xsd.ismrmrdHeader:
             relativeReceiverNoiseBandwidth=NOISE_BANDWIDTH,
             receiverChannels=settings.coils,
         ),
-        encoding=[
-            xsd.encodingType(
-                encodedSpace=space(OVERSAMPLING * n_x, OVERSAMPLING * FOV_MM),
-                reconSpace=space(n_x, FOV_MM),
-                encodingLimits=xsd.encodingLimitsType(
-                    kspace_encoding_step_0=limit(OVERSAMPLING * n_x - 1, OVERSAMPLING * n_x // 2),
-                    kspace_encoding_step_1=limit(n_y - 1, n_y // 2),
-                    kspace_encoding_step_2=limit(0),
-                    average=limit(0),
-                    slice=limit(settings.slices - 1),
-                    contrast=limit(0),
-                    phase=limit(0),
-                    repetition=limit(0),
-                    set=limit(0),
-                    segment=limit(0),
-                ),
-                trajectory=xsd.trajectoryType.CARTESIAN,
-                parallelImaging=xsd.parallelImagingType(
-                    accelerationFactor=xsd.accelerationFactorType(kspace_encoding_step_1=settings.accel, kspace_encoding_step_2=1),
-                    calibrationMode=xsd.calibrationModeType.EMBEDDED,
-                ),
-            )
-        ],
+        encoding=[encoding_element(encoding, 0, n_y - 1)],
         sequenceParameters=xsd.sequenceParametersType(TR=[20.0], TE=[5.0], flipAngle_deg=[15.0]),
     )

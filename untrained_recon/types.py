@@ -131,12 +131,12 @@ class Reconstruction:
     Attributes:
         magnitude: ``(n_y, n_x)`` root sum of squares over the coils, of ``encoding.recon_shape``.
         complex_img: ``(n_y, n_x)`` coil-combined complex image of the same shape.
-        method: ``maps`` (Step 1-B), ``coils`` (Step 1-A), ``direct`` (fully sampled) or ``empty`` (no signal at all); the fallbacks
-            are ``cg-sense`` and ``zero-filled``.
-        fallback_reason: Why the network was not used; empty where it was, or where nothing was to be fitted.
-        iterations: Iterations of the fit, 0 where none was needed.
-        stop_reason: Why the fit ended.
-        loss: Weighted squared residual of the fit relative to the data; NaN where nothing was fitted.
+        method: ``maps`` (Step 1-B), ``coils`` or ``separate`` (Step 1-A), the name of another method (``recon.method``), ``direct``
+            (fully sampled) or ``empty`` (no signal at all); the fallbacks are ``cg-sense`` and ``zero-filled``.
+        fallback_reason: Why the method that was asked for was not used; empty where it was, or where nothing was to be done.
+        iterations: Iterations of all fits, 0 where none was needed.
+        stop_reason: Why the last fit ended.
+        loss: Weighted squared residual relative to the data, mean of the fits; NaN where nothing was fitted.
         seconds: Wall time of the reconstruction.
         device: Where it ran.
     """

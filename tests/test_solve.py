@@ -1,0 +1,107 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers import read_raw
+from untrained_recon.assemble import assemble
+from untrained_recon.baselines import zero_filled
+from untrained_recon.config import Config, ScanConfig, load_config
+from untrained_recon.errors import FitError
+from untrained_recon.header import parse_header
+from untrained_recon.metrics import nrmse
+from untrained_recon.operators import rss
+from untrained_recon.pipeline import reconstruct
+from untrained_recon.solve import Solution, solve
+from untrained_recon.types import KSpace
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(small_scan: Path) -> KSpace:
+    xml, acquisitions = read_raw(small_scan)
+    return next(iter(assemble([acquisitions], parse_header(xml), ScanConfig())))
+
+
+@pytest.fixture(scope="module")
+def truth(small_scan: Path) -> np.ndarray:
+    truth: np.ndarray = np.load(small_scan.with_suffix(".truth_white.npy"))[0]
+    return truth
+
+
+def config(**changes: str) -> Config:
+    overrides = {"fit.iterations": "100", "network.layers": "4", "network.channels": "32", "network.in_size": "[8, 6]"}
+    return load_config("fast", overrides | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def solved(data: KSpace, **changes: str) -> Solution:
+    return solve(data, config(**changes), CPU, None, 1000.0)
+
+
+def test_one_network_for_each_coil_equals_a_fit_of_that_coil_alone(data: KSpace) -> None:
+    separate = solved(data, recon__mode="separate", fit__iterations="5")
+    for coil in range(len(data.ksp)):
+        alone = dataclasses.replace(data, ksp=data.ksp[coil : coil + 1], calib=data.calib[coil : coil + 1])
+        assert torch.equal(separate.coil_imgs[coil : coil + 1], solved(alone, recon__mode="coils", fit__iterations="5").coil_imgs)
+    assert (separate.method, separate.iterations) == ("separate", 5 * len(data.ksp))
+
+
+def test_one_network_for_each_coil_survives_a_dead_coil(data: KSpace, truth: np.ndarray) -> None:
+    dead = dataclasses.replace(data, ksp=data.ksp * np.array([1, 1, 0, 1])[:, None, None])
+    imgs = solved(dead, recon__mode="separate").coil_imgs
+    assert not imgs[2].any()
+    assert torch.isfinite(torch.view_as_real(imgs)).all()
+
+
+def test_the_average_of_runs_is_the_mean_of_the_single_ones(data: KSpace) -> None:
+    average = solved(data, recon__runs="3", fit__iterations="5")
+    singles = [solved(data, seed=str(seed), fit__iterations="5").coil_imgs for seed in range(3)]
+    torch.testing.assert_close(average.coil_imgs, sum(singles) / 3, rtol=1e-4, atol=1e-4)
+    assert average.iterations == 15
+
+
+def test_runs_share_the_time_of_an_image(data: KSpace) -> None:
+    budgeted = solved(data, recon__runs="4", fit__iterations="1000000", fit__time_budget_s="2")
+    assert budgeted.stop_reason == "time budget"
+    assert budgeted.iterations >= 4
+
+
+@pytest.mark.parametrize(("optimiser", "most"), [("adam", 0.7), ("gd-a", 0.85)])
+def test_adam_and_the_step_sizes_it_took_come_closer_than_zero_filling(
+    optimiser: str, most: float, data: KSpace, truth: np.ndarray
+) -> None:
+    img = rss(solved(data, fit__optimiser=optimiser, fit__schedule="constant", fit__lr="0.01").coil_imgs).numpy()
+    assert nrmse(img, truth) < most * nrmse(zero_filled(data), truth)
+
+
+def test_gd_a_takes_the_image_of_its_first_fit_when_time_ends_there(data: KSpace) -> None:
+    early = solved(data, fit__optimiser="gd-a", fit__iterations="1000000", fit__time_budget_s="0.3")
+    assert early.stop_reason == "time budget"
+
+
+def test_the_lowest_loss_is_no_higher_than_the_last(data: KSpace) -> None:
+    settings = {"fit__lr": "0.2", "fit__schedule": "constant", "fit__iterations": "40"}
+    last, lowest = solved(data, **settings), solved(data, fit__keep="lowest-loss", **settings)
+    assert lowest.loss <= last.loss
+    assert lowest.iterations == last.iterations == 40
+
+
+@pytest.mark.parametrize(("method", "most"), [("cg-sense", 0.6), ("l1-wavelet", 0.6), ("tv", 0.6), ("zero-filled", 1.001)])
+def test_other_methods_deliver_through_the_same_pipeline(method: str, most: float, data: KSpace, truth: np.ndarray) -> None:
+    recon = reconstruct(data, config(recon__method=method), CPU)
+    assert (recon.method, recon.fallback_reason, recon.iterations) == (method, "", 0)
+    assert nrmse(recon.magnitude, truth) < most * nrmse(zero_filled(data), truth)
+
+
+def test_a_method_that_needs_maps_falls_back_without_them(data: KSpace) -> None:
+    recon = reconstruct(dataclasses.replace(data, calib_mask=np.zeros_like(data.mask)), config(recon__method="tv"), CPU)
+    assert recon.method == "zero-filled"
+    assert recon.fallback_reason.startswith("CalibrationError: ")
+
+
+def test_no_time_left_is_an_error_here(data: KSpace) -> None:
+    with pytest.raises(FitError, match="time budget of the scan is spent"):
+        solve(data, config(), CPU, None, 0.0)

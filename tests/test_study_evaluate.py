@@ -1,0 +1,143 @@
+"""An evaluation of two small files with two methods: rows, resuming, failures, tables, page."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from untrained_recon.config import Config, load_config
+from untrained_recon.errors import RawFileError
+from untrained_recon.masks import Sampling
+from untrained_recon.operators import fft2
+from untrained_recon.phantom import coil_maps, head
+from untrained_recon.study.evaluate import RESULTS, Plan, evaluate
+from untrained_recon.study.files import open_volume
+from untrained_recon.study.page import write_report
+from untrained_recon.study.resolution import LowResolution
+from untrained_recon.study.results import SCORES, ResultsFile
+from untrained_recon.study.sampling import truth
+from untrained_recon.study.summary import frame, paired, summarise, volume_scores
+
+CPU = torch.device("cpu")
+
+
+def methods() -> dict[str, Config]:
+    return {"cg": load_config("fast", {"recon.method": "cg-sense"}), "zero": load_config("fast", {"recon.method": "zero-filled"})}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kspace")
+    for name, slices in (("one", 1), ("three", 3)):
+        ksp = np.stack(
+            [fft2(torch.from_numpy(coil_maps((64, 48), 4) * head((64, 48), 0.0, n))).numpy() for n in range(slices)]
+        ).astype(np.complex64)
+        np.save(folder / f"{name}.npy", ksp)
+    return folder
+
+
+def plan(files: Path, **changes: object) -> Plan:
+    made = Plan([files / "one.npy", files / "three.npy"], methods(), [Sampling("random", 3, 12)], slices="all")
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_every_image_gets_a_row_and_cg_sense_beats_zero_filling(files: Path, tmp_path: Path) -> None:
+    rows = evaluate(plan(files), tmp_path, CPU)
+    assert [(r.key.volume, r.key.item, r.key.method) for r in rows] == [
+        (volume, item, method) for volume, items in (("one", 1), ("three", 3)) for item in range(items) for method in ("cg", "zero")
+    ]
+    for cg, zero in zip(rows[::2], rows[1::2], strict=True):
+        assert cg.scores["ours: nrmse"] < 0.7 * zero.scores["ours: nrmse"]
+        assert cg.scores["ours: psnr"] > zero.scores["ours: psnr"]
+        assert cg.acceleration == zero.acceleration > 1.5
+    assert list(ResultsFile(tmp_path / RESULTS).rows()) == rows or np.isnan(rows[0].scores["ours: ms_ssim"])
+
+
+def test_what_is_done_is_not_done_again_and_what_failed_is(files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = methods() | {"unet": load_config("fast", {"recon.method": "unet", "unet.weights": str(tmp_path / "none.pt")})}
+    done: list[str] = []
+    first = evaluate(plan(files, methods=settings, slices="middle"), tmp_path, CPU, lambda row: done.append(row.key.method))
+    assert [bool(row.error) for row in first] == [False, False, True] * 2
+    assert "none.pt" in first[2].error
+    assert len(done) == 6
+    done.clear()
+    evaluate(plan(files, methods=settings, slices="middle"), tmp_path, CPU, lambda row: done.append(row.key.method))
+    assert done == ["unet"] * 2
+    changed = methods() | {"cg": load_config("fast", {"recon.method": "cg-sense", "seed": "1"})}  # other settings, another row
+    done.clear()
+    evaluate(plan(files, methods=changed, slices="middle"), tmp_path, CPU, lambda row: done.append(row.key.method))
+    assert done == ["cg"] * 2
+
+
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_go_on(
+    files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = evaluate(plan(files, paths=[tmp_path / "absent.npy", files / "one.npy"]), tmp_path, CPU)
+    assert [bool(row.error) for row in rows] == [True, False, False]
+    assert "absent.npy" in rows[0].error
+
+
+def test_a_mask_that_asks_for_too_much_is_a_failure_of_its_rows(
+    files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = evaluate(plan(files, paths=[files / "one.npy"], samplings=[Sampling("random", 8, 32)]), tmp_path, CPU)
+    assert all(row.error.startswith("ConfigError: 32 ACS lines are 64/8 lines or more") for row in rows)
+
+
+def test_a_damaged_results_file_is_named_with_its_line(files: Path, tmp_path: Path) -> None:
+    evaluate(plan(files, slices="middle"), tmp_path, CPU)
+    with (tmp_path / RESULTS).open("a") as f:
+        f.write("three,1,rand")
+    with pytest.raises(RawFileError, match=r"results\.csv: line 6 is not a row of results"):
+        evaluate(plan(files), tmp_path, CPU)
+
+
+def test_means_and_intervals_are_those_of_student() -> None:
+    table = pandas.DataFrame(
+        {
+            "volume": ["a", "b", "c"] * 2,
+            "item": 0,
+            "sampling": "s",
+            "method": ["x"] * 3 + ["y"] * 3,
+            "ours: psnr": [30.0, 32.0, 34.0, 31.0, 33.0, 36.0],
+        }
+    )
+    x = summarise(table, ["ours: psnr"]).iloc[0]
+    assert (x["mean"], x["images"]) == (32.0, 3)
+    assert x["high"] - x["mean"] == pytest.approx(4.302653 * 2 / 3**0.5, rel=1e-5)
+    difference = paired(table, "x", ["ours: psnr"]).iloc[0]
+    assert (difference["method"], difference["mean"]) == ("y", pytest.approx(4 / 3))
+    single = summarise(table[table["volume"] == "a"], ["ours: psnr"])
+    assert single["low"].isna().all()
+
+
+def test_the_page_holds_tables_pictures_and_failures_in_itself(
+    files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = evaluate(plan(files, paths=[files / "three.npy", files / "none.npy"]), tmp_path, CPU)
+    text = write_report(rows, tmp_path).read_text()
+    assert text.count("data:image/png;base64,") == 3
+    assert "none.npy" in text
+    assert "http" not in text
+    volumes = volume_scores(frame(rows), tmp_path)
+    assert list(volumes["images"]) == [3, 3]
+    pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "volumes.csv"), volumes, check_dtype=False)
+    assert set(pandas.read_csv(tmp_path / "summary.csv")["score"]) == set(SCORES)
+
+
+def test_a_page_of_failures_only_is_a_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = evaluate(Plan([tmp_path / "none.npy"], methods(), [Sampling("random", 3, 12)]), tmp_path, CPU)
+    assert "none.npy" in write_report(rows, tmp_path).read_text()
+
+
+def test_low_resolution_keeps_the_field_of_view(files: Path) -> None:
+    with open_volume(files / "one.npy") as full:
+        low = LowResolution(full, 32)
+        assert (low.shape, low.recon_shape) == ((4, 32, 32), (32, 32))
+        fine, coarse = truth(full[0], full.encoding), truth(low[0], low.encoding)
+        # the same object at the same place: its profile along y, sampled half as densely
+        assert np.corrcoef(fine[::2].sum(1), coarse.sum(1))[0, 1] > 0.97
+        assert LowResolution(full, 1000).shape == full.shape

@@ -1,0 +1,72 @@
+"""The optimisers of the paper's appendix C.2: Adam, gradient descent (GD), and GD with the step sizes that Adam took (GD-A)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from untrained_recon.config import FitConfig
+
+Layers = Sequence[Sequence[nn.Parameter]]
+"""The parameters of a network, layer by layer."""
+
+
+class StepSizes:
+    """Records the step size that Adam gives each layer at each iteration: the mean of ``lr / (sqrt(v) + eps)`` over its parameters.
+
+    Attributes:
+        values: ``values[iteration][layer]``.
+    """
+
+    def __init__(self, layers: Layers) -> None:
+        self._layers = layers
+        self.values: list[list[float]] = []
+
+    def record(self, adam: torch.optim.Adam) -> None:
+        """Add the step sizes of the step just taken."""
+        group = adam.param_groups[0]
+        self.values.append([_mean_step(adam, layer, group["lr"], group["betas"][1], group["eps"]) for layer in self._layers])
+
+
+def build_optimiser(layers: Layers, settings: FitConfig, steps: StepSizes | None) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """Optimiser and course of its step size.
+
+    Args:
+        layers: What is optimised.
+        settings: Kind of optimiser, step size and schedule.
+        steps: The recorded step sizes that ``gd-a`` follows.
+    """
+    if settings.optimiser == "gd-a" and steps is not None:
+        groups = [{"params": list(layer)} for layer in layers]
+        descent = torch.optim.SGD(groups, lr=1.0)
+        return descent, LambdaLR(descent, [_Follow(steps.values, number) for number in range(len(groups))])
+    parameters = [parameter for layer in layers for parameter in layer]
+    kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.SGD
+    optimiser = kind(parameters, lr=settings.lr)
+    if settings.schedule == "one-cycle":
+        cycle = OneCycleLR(
+            optimiser, max_lr=settings.lr, total_steps=settings.iterations + 1, cycle_momentum=settings.optimiser == "adam"
+        )
+        return optimiser, cycle
+    return optimiser, LambdaLR(optimiser, lambda _: 1.0)
+
+
+class _Follow:
+    """The step size of one layer by iteration; the last stays when the record ends."""
+
+    def __init__(self, values: list[list[float]], layer: int) -> None:
+        self._values = [value[layer] for value in values]
+
+    def __call__(self, iteration: int) -> float:
+        return self._values[min(iteration, len(self._values) - 1)]
+
+
+def _mean_step(adam: torch.optim.Adam, layer: Sequence[nn.Parameter], lr: float, beta: float, eps: float) -> float:
+    total, count = 0.0, 0
+    for parameter in layer:
+        state = adam.state[parameter]
+        second_moment: Tensor = state["exp_avg_sq"] / (1 - beta ** float(state["step"]))
+        total += float((lr / (second_moment.sqrt() + eps)).sum())
+        count += parameter.numel()
+    return total / count

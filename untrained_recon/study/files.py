@@ -1,0 +1,70 @@
+"""Open k-space of any format that is known."""
+
+import logging
+from pathlib import Path
+
+import h5py
+
+from untrained_recon.errors import RawFileError, ReconError
+from untrained_recon.rawfile import GROUP
+from untrained_recon.study.arrays import open_cfl, open_npy
+from untrained_recon.study.fastmri import FastMriVolume
+from untrained_recon.study.rawscan import RawVolume
+from untrained_recon.study.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = (".h5", ".npy", ".cfl")
+
+
+def open_volume(path: Path, allow_undersampled: bool = False) -> Volume:
+    """Open k-space: fastMRI ``.h5``, ISMRMRD raw ``.h5``, ``.npy``, BART ``.cfl``.
+
+    Args:
+        path: The file.
+        allow_undersampled: Take fastMRI and ISMRMRD files in which lines are missing; ``volume.lines`` tells which are there.
+            Arrays are taken to be fully sampled: nothing in them tells.
+
+    Raises:
+        RawFileError: The file is absent, damaged, of another kind, or undersampled.
+        ReconError: An ISMRMRD file is not as it should be; the subclasses say how.
+    """
+    if path.suffix == ".npy":
+        return open_npy(path)
+    if path.suffix == ".cfl":
+        return open_cfl(path)
+    if path.suffix != ".h5":
+        raise RawFileError(f"{path}: k-space files end with {', '.join(ENDINGS)}")
+    try:
+        with h5py.File(path, "r") as f:
+            found = set(f)
+    except OSError as error:
+        raise RawFileError(f"{path}: cannot be read as HDF5: {error}") from error
+    if "kspace" in found:
+        return FastMriVolume(path, allow_undersampled)
+    if GROUP in found:
+        return RawVolume(path, allow_undersampled)
+    raise RawFileError(f"{path}: neither a dataset 'kspace' (fastMRI) nor a group {GROUP!r} (ISMRMRD)")
+
+
+def find_volumes(folder: Path) -> list[Path]:
+    """The files of a folder that hold fully sampled k-space, sorted by name; why others are left out is logged.
+
+    Raises:
+        RawFileError: There is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise RawFileError(f"{folder}: there is no such folder")
+    found = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and _can_be_read(path))
+    if not found:
+        raise RawFileError(f"{folder}: no file with fully sampled k-space ({', '.join(ENDINGS)})")
+    return found
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        open_volume(path).close()
+    except ReconError as error:
+        logger.warning("left out: %s", error)
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""The rows of an evaluation: one for every image, in a CSV file that grows as the evaluation goes on."""
+
+import csv
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from untrained_recon.errors import RawFileError
+from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM
+
+MEASURES = ("vif", "ms_ssim", "ssim", "psnr", "nmse", "nrmse")
+CONVENTIONS = (OURS, PAPER, PAPER_NO_NORM, PAPER_MIN_MAX, PAPER_MEAN_STD)
+SCORES = [f"{convention.name}: {measure}" for convention in CONVENTIONS for measure in MEASURES]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What makes a row: the same key need not be computed again.
+
+    Attributes:
+        volume: Name of the file, without ending.
+        item: Number of the image in it.
+        sampling: ``masks.Sampling.label``.
+        method: Name of the method in this evaluation.
+        config_hash: Hash of its settings.
+    """
+
+    volume: str
+    item: int
+    sampling: str
+    method: str
+    config_hash: str
+
+    @property
+    def image_path(self) -> str:
+        """Where the image is kept, below the folder of the evaluation: float32 ``(n_y, n_x)``."""
+        return f"images/{self.volume}/{self.item:03d}_{self.sampling}_{self.method}_{self.config_hash}.npy"
+
+    @property
+    def truth_path(self) -> str:
+        """Where its truth is kept."""
+        return f"images/{self.volume}/{self.item:03d}_truth.npy"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image, or the reason why there is none.
+
+    Attributes:
+        key: Which image.
+        acceleration: As sampled.
+        seconds: Of the reconstruction.
+        iterations: Of all fits.
+        error: Empty where all went well.
+        scores: Value for each of :data:`SCORES`.
+    """
+
+    key: Key
+    acceleration: float
+    seconds: float
+    iterations: int
+    error: str
+    scores: dict[str, float]
+
+    def flat(self) -> dict[str, Any]:
+        """The row as it stands in the file."""
+        own = {"acceleration": self.acceleration, "seconds": self.seconds, "iterations": self.iterations, "error": self.error}
+        return dataclasses.asdict(self.key) | own | {name: self.scores.get(name, "") for name in SCORES}
+
+
+class ResultsFile:
+    """``results.csv``: append a row at a time, read them all back.
+
+    Args:
+        path: The file; made with the first row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, row: Row) -> None:
+        """Add a row; it is on disk when this returns."""
+        values = row.flat()
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, list(values))
+            if is_new:
+                writer.writeheader()
+            writer.writerow(values)
+
+    def rows(self) -> Iterator[Row]:
+        """All rows so far; later ones with the key of an earlier one replace it.
+
+        Raises:
+            RawFileError: The file is not of this form.
+        """
+        if not self.path.exists():
+            return
+        found: dict[Key, Row] = {}
+        with self.path.open(newline="", encoding="utf-8") as f:
+            for number, values in enumerate(csv.DictReader(f), start=2):
+                try:
+                    row = _parse(values)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise RawFileError(
+                        f"{self.path}: line {number} is not a row of results ({error}); delete it to go on"
+                    ) from error
+                found.pop(row.key, None)
+                found[row.key] = row
+        yield from found.values()
+
+
+def _parse(values: dict[str, str]) -> Row:
+    key = Key(values["volume"], int(values["item"]), values["sampling"], values["method"], values["config_hash"])
+    scores = {name: float(values[name]) for name in SCORES if values[name]}
+    return Row(key, float(values["acceleration"]), float(values["seconds"]), int(values["iterations"]), values["error"], scores)

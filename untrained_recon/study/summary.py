@@ -1,0 +1,72 @@
+"""Tables of an evaluation: means with confidence intervals, paired differences, scores of whole volumes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas
+import scipy.stats
+
+from untrained_recon.metrics import FASTMRI, PAPER_VOLUME, quality
+from untrained_recon.study.results import MEASURES, SCORES, Row
+
+VOLUME_CONVENTIONS = (PAPER_VOLUME, FASTMRI)
+
+
+def frame(rows: Sequence[Row]) -> pandas.DataFrame:
+    """The rows without an error as a table, one column for each of ``results.SCORES``."""
+    good = [row for row in rows if not row.error]
+    return pandas.DataFrame(row.flat() | {"image_path": row.key.image_path, "truth_path": row.key.truth_path} for row in good)
+
+
+def summarise(rows: pandas.DataFrame, scores: Sequence[str] = SCORES) -> pandas.DataFrame:
+    """Mean, 95 % confidence interval of the mean (Student's t) and number of images for every sampling, method and score.
+
+    Args:
+        rows: See :func:`frame`.
+        scores: Which columns.
+
+    Returns:
+        Columns ``sampling, method, score, mean, low, high, images``; the interval is NaN for a single image.
+    """
+    groups = rows.groupby(["sampling", "method"], sort=False)
+    return pandas.DataFrame(
+        {"sampling": sampling, "method": method, "score": score} | _interval(group[score].to_numpy(float))
+        for (sampling, method), group in groups
+        for score in scores
+    )
+
+
+def paired(rows: pandas.DataFrame, against: str, scores: Sequence[str] = SCORES) -> pandas.DataFrame:
+    """As :func:`summarise`, of each method's differences to the method ``against`` on the same images."""
+    index = ["volume", "item", "sampling"]
+    base = rows[rows["method"] == against].set_index(index)[list(scores)]
+    others = rows[rows["method"] != against].set_index([*index, "method"])[list(scores)]
+    return summarise(others.sub(base).reset_index(), scores)
+
+
+def volume_scores(rows: pandas.DataFrame, folder: Path) -> pandas.DataFrame:
+    """Scores of whole volumes (paper, section 5.1; fastMRI), from the images that an evaluation left in ``folder``.
+
+    Returns:
+        Columns ``volume, sampling, method, images`` and one for every convention and measure.
+    """
+    found = []
+    for (volume, sampling, method), group in rows.groupby(["volume", "sampling", "method"], sort=False):
+        imgs, truths = (np.stack([np.load(folder / path) for path in group[name]]) for name in ("image_path", "truth_path"))
+        row = {"volume": volume, "sampling": sampling, "method": method, "images": len(group)}
+        for convention in VOLUME_CONVENTIONS:
+            values = quality(imgs, truths, convention)
+            row |= {f"{convention.name}: {measure}": getattr(values, measure) for measure in MEASURES}
+        found.append(row)
+    return pandas.DataFrame(found)
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    values = values[~np.isnan(values)]
+    mean = float(values.mean()) if len(values) else np.nan
+    low, high = np.nan, np.nan
+    if len(values) > 1:
+        half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        low, high = mean - half, mean + half
+    return {"mean": mean, "low": low, "high": high, "images": len(values)}
