@@ -10,6 +10,7 @@ from gadgets.connection import GadgetConnection, gadget_for
 from untrained_recon.wire import RECON_DATA
 
 if TYPE_CHECKING:
+    from untrained_recon.config import ScanConfig
     from untrained_recon.jobs import Jobs
     from untrained_recon.stream import Session
     from untrained_recon.types import Header, KSpace
@@ -20,12 +21,14 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
     from gadgets.answer import send_images
 
     shapes: deque[tuple[int, int, int]] = deque()
-    send_images(connection, session, kspaces_of(items, session.header, shapes), jobs, shapes)
+    send_images(connection, session, kspaces_of(items, session.header, session.config.scan, shapes), jobs, shapes)
 
 
-def kspaces_of(messages: Iterable[Any], header: "Header", shapes: deque[tuple[int, int, int]]) -> "Iterator[KSpace]":
-    """The images of all buffers; ``shapes`` takes N, S and LOC of each buffer before its first image."""
-    from untrained_recon.buffers import Buffer, kspaces
+def kspaces_of(
+    messages: Iterable[Any], header: "Header", settings: "ScanConfig", shapes: deque[tuple[int, int, int]]
+) -> "Iterator[KSpace]":
+    """The images of all buffers; ``shapes`` takes N, S and LOC of each buffer's images before the first."""
+    from untrained_recon.buffers import Buffer, image_grid, kspaces
     from untrained_recon.errors import NoImagingDataError
 
     empty = True
@@ -33,8 +36,8 @@ def kspaces_of(messages: Iterable[Any], header: "Header", shapes: deque[tuple[in
         for bit in message:
             data = Buffer(bit.data.data, bit.data.headers)
             ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
-            shapes.append(data.data.shape[4:])
-            yield from kspaces(data, ref, header)
+            shapes.append(image_grid(data, settings))
+            yield from kspaces(data, ref, header, settings)
             empty = False
     if empty:
         raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")

@@ -16,7 +16,6 @@ from untrained_recon.errors import (
     EncodingError,
     LateAcquisitionError,
     NoImagingDataError,
-    UnsupportedScanError,
 )
 from untrained_recon.header import parse_header
 from untrained_recon.types import KSpace
@@ -77,14 +76,13 @@ def test_end_of_repetition_completes_every_slice_of_it_and_nothing_else() -> Non
     assert [(d.index.slice, d.index.contrast, lines_of(d)) for d in found] == [(0, 0, [1]), (1, 0, [1, 2]), (0, 1, [1, 2])]
 
 
-def test_every_counter_but_segment_makes_an_image() -> None:
-    names = ("average", "slice", "contrast", "phase", "repetition", "set")
-    scan = [line(1), *(line(1, **{name: 1}) for name in names), line(2, segment=1)]
+def test_every_counter_but_segment_and_average_makes_an_image() -> None:
+    names = ("slice", "contrast", "phase", "repetition", "set")
+    scan = [line(1), *(line(1, **{name: 1}) for name in names), line(2, segment=1), line(1, average=1)]
     found = run(scan)
-    assert len(found) == 7
+    assert len(found) == 6
     assert lines_of(found[0]) == [1, 2]
-    assert str(found[2].index) == "slice 1"
-    assert str(found[1].index) == "average 1, slice 0"
+    assert [str(d.index) for d in found[1:3]] == ["slice 1", "slice 0, contrast 1"]
 
 
 def test_the_end_of_the_stream_completes_what_no_flag_did() -> None:
@@ -107,6 +105,9 @@ def test_embedded_calibration_lines_enter_the_image_separate_ones_only_the_maps(
     (separate,) = run(scan, SEPARATE)
     assert lines_of(separate) == [30, 32]
     assert list(np.flatnonzero(separate.calib_mask.any(axis=1))) == [31, 32]
+    (mixed,) = run([line(31, only), line(32, both), line(30, LAST_IN_SLICE)], SEPARATE)
+    assert lines_of(mixed) == [30, 32]
+    assert list(np.flatnonzero(mixed.calib_mask.any(axis=1))) == [31, 32]
 
 
 def test_readouts_that_are_not_lines_of_the_object_are_left_out() -> None:
@@ -124,7 +125,7 @@ def test_readouts_that_are_not_lines_of_the_object_are_left_out() -> None:
         ([line(1), acquisition(np.ones((2, 96), np.complex64))], ChannelCountError, "has 2 channels, the scan began with 3"),
         ([line(64)], EncodingError, "outside the encoded matrix"),
         ([line(1, encoding_space_ref=1)], EncodingError, "encoding space 1; the header has 1"),
-        ([line(1, kspace_encode_step_2=1)], UnsupportedScanError, "step 2 is 1"),
+        ([line(1, kspace_encode_step_2=1)], EncodingError, "partition 1 is outside the encoded matrix of 1 partitions"),
         ([line(1), acquisition(np.ones((3, 48), np.complex64), 2)], AcquisitionError, "another readout length"),
     ],
 )

@@ -1,8 +1,12 @@
+import numpy as np
 import pytest
+import sigpy
 import torch
 
 from tests.helpers import random_complex
 from untrained_recon.espirit import eigen_maps, reference_phase, signal_kernels
+from untrained_recon.operators import ifft2, resize
+from untrained_recon.phantom import coil_maps, head
 
 
 def test_kernels_are_orthonormal_and_span_the_patches() -> None:
@@ -42,3 +46,15 @@ def test_the_phase_is_that_of_the_strongest_combination() -> None:
     maps = reference_phase(random_complex((1, 2, 4, 4), 4), block)
     torch.testing.assert_close(maps[0, 0].imag, torch.zeros(4, 4, dtype=torch.float64), atol=1e-9, rtol=0)
     assert (maps[0, 0].real > 0).all()
+
+
+def test_columns_make_up_for_lines() -> None:
+    ksp = torch.from_numpy(sigpy.fft(coil_maps((64, 64), 8) * head((64, 64), 0.0, 0), axes=[-2, -1]).astype(np.complex64))
+    imgs = ifft2(ksp)
+
+    def left_over(block: tuple[int, int]) -> float:
+        mps = eigen_maps(signal_kernels(resize(ksp, block), 6, 0.02), (64, 64), 1)[0][0]
+        return float(torch.linalg.vector_norm(imgs - mps * (mps.conj() * imgs).sum(dim=0)) / torch.linalg.vector_norm(imgs))
+
+    assert left_over((10, 24)) < 0.5 * left_over((10, 10))
+    assert left_over((10, 24)) < 0.05

@@ -83,7 +83,7 @@ def kspace_of(connection: GadgetConnection, kind: int) -> Iterator[Any]:
     elif kind == BUCKET:
         yield from assemble(batches(connection), HEADER, ScanConfig())
     else:
-        yield from kspaces_of(connection, HEADER, deque())
+        yield from kspaces_of(connection, HEADER, ScanConfig(), deque())
 
 
 def consume(data: bytes, kind: int, seed: int) -> str:

@@ -16,11 +16,13 @@ from gadgetron.external.connection import Connection
 from gadgets.acquisitions import reconstruct
 from gadgets.connection import GadgetConnection, properties_of
 from tests.helpers import Answer, play, read_raw, stream
+from tests.scans import Protocol, body, header_of, measure, readouts, sampled_lines
 from untrained_recon.errors import (
     ChannelCountError,
     ConfigError,
     EncodingError,
     HeaderError,
+    IncompleteScanError,
     NoImagingDataError,
     NonFiniteError,
     ProtocolError,
@@ -87,6 +89,16 @@ def test_complex_images_follow_on_request(scan: tuple[bytes, list[ismrmrd.Acquis
     np.testing.assert_allclose(np.abs(answer.images[1].data), answer.images[0].data, rtol=1e-5)
 
 
+def test_a_volume_is_one_image_and_a_scan_that_ends_early_is_an_error_after_what_is_complete() -> None:
+    volume = Protocol(matrix=(4, 24, 32), recon=(4, 24, 16), fov=(20.0, 240.0, 480.0), recon_fov=(20.0, 240.0, 240.0))
+    ksp = measure(body(3, slices=4, fov=(20.0, 240.0, 240.0)), volume)
+    lines = sampled_lines(volume, 2, 10)
+    scan = readouts(ksp, volume, lines) + readouts(ksp, volume, lines, repetition=1)[:30]
+    answer = run(header_of(volume), scan)
+    assert [(i.repetition, i.data.shape) for i in answer.images] == [(0, (1, 4, 24, 16))]
+    assert_refused(answer, IncompleteScanError, "slice 0, repetition 1 (30 readouts)")
+
+
 def spoiled(acquisitions: list[ismrmrd.Acquisition], n: int, change: Callable[[Any], None]) -> list[ismrmrd.Acquisition]:
     copy = ismrmrd.Acquisition.from_bytes(acquisitions[n].to_bytes())
     change(copy)
@@ -142,7 +154,7 @@ def test_an_unknown_setting_is_an_error_before_any_data_are_used(scan: tuple[byt
 
 
 def test_internal_errors_are_errors_too(scan: tuple[bytes, list[ismrmrd.Acquisition]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrained_recon.jobs.reconstruct", lambda *_: 1 / 0)
+    monkeypatch.setattr("untrained_recon.jobs.reconstruct_image", lambda *_: 1 / 0)
     answer = run(*scan)
     assert answer.closed
     assert answer.errors == ["internal error, see the gadget's log (ZeroDivisionError: division by zero)"]

@@ -48,5 +48,21 @@ def test_broken_headers_are_refused_with_the_place(xml: bytes, message: str) -> 
 def test_scans_of_other_kinds_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedScanError, match="radial"):
         parse_header(XML.replace(b"cartesian", b"radial"))
-    with pytest.raises(UnsupportedScanError, match="3-D encoding with 8 partitions"):
-        parse_header(XML.replace(b"<z>1</z>", b"<z>8</z>", 1))
+    bands = b"<multiband><spacing><dZ>10</dZ></spacing><deltaKz>1</deltaKz><multiband_factor>2</multiband_factor>"
+    bands += b"<calibration>separable2D</calibration><calibration_encoding>0</calibration_encoding></multiband></parallelImaging>"
+    with pytest.raises(UnsupportedScanError, match="2 slices are excited at once"):
+        parse_header(XML.replace(b"</parallelImaging>", bands))
+
+
+def test_three_dimensional_and_interleaved_encodings() -> None:
+    xml = XML.replace(b"<z>1</z>", b"<z>9</z>", 1).replace(b"<z>1</z>", b"<z>7</z>", 1)
+    (encoding,) = parse_header(xml).encodings
+    assert (encoding.partitions, encoding.recon_partitions, encoding.center_z, encoding.interleaved) == (9, 7, 0, "")
+    start, end = xml.index(b"<kspace_encoding_step_2>"), xml.index(b"</kspace_encoding_step_2>")
+    (silent,) = parse_header(xml[:start] + xml[end + len(b"</kspace_encoding_step_2>") :]).encodings
+    assert silent.center_z == 4
+    (tpat,) = parse_header(XML.replace(b"embedded", b"interleaved")).encodings
+    assert tpat.interleaved == "repetition"
+    named = XML.replace(b"embedded</calibrationMode>", b"interleaved</calibrationMode>PHASE")
+    named = named.replace(b"PHASE", b"<interleavingDimension>phase</interleavingDimension>")
+    assert parse_header(named).encodings[0].interleaved == "phase"

@@ -54,6 +54,18 @@ def test_header_carries_geometry_indices_and_kind(scan: tuple[Header, list[KSpac
     assert head.image_type == ismrmrd.IMTYPE_MAGNITUDE
 
 
+def test_volumes_are_one_image_whose_meta_says_so(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    encoding = dataclasses.replace(slices[0].encoding, partitions=6, recon_partitions=4)
+    volume = np.arange(4 * 64 * 48, dtype=np.float32).reshape(4, 64, 48)
+    found = dataclasses.replace(recon(), magnitude=volume, complex_img=volume.astype(np.complex64))
+    image = to_image("magnitude", found, dataclasses.replace(slices[0], encoding=encoding), header, CONFIG)
+    assert tuple(image.getHead().matrix_size) == (48, 64, 4)
+    np.testing.assert_array_equal(image.data[0], volume)
+    assert image.meta["recon_matrix"] == ["48", "64", "4"]
+    assert image.meta["sampling_limits_E2"] == ["0", "2", "3"]
+
+
 def test_complex_images_are_a_series_of_their_own(scan: tuple[Header, list[KSpace]]) -> None:
     header, slices = scan
     image = to_image("complex", recon(), slices[0], header, CONFIG)

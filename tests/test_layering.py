@@ -8,14 +8,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain"},
-    {"config", "operators", "header", "cli_options", "cfl"},
+    {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
+    {"completion", "scope"},
     {"networks.generator", "networks.unet"},
     {"networks.conv_decoder", "networks.deep_decoder", "networks.deep_image_prior"},
     {"assemble", "coils", "networks", "phantom", "metrics", "optimisers"},
-    {"fit", "baselines"},
+    {"fit", "baselines", "phase", "refine"},
     {"solve", "progress"},
     {"pipeline", "simulate"},
+    {"volume"},
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
     {"replay", "bench", "integration"},

@@ -14,6 +14,9 @@ def test_operators_are_adjoint_to_themselves(shape: tuple[int, int]) -> None:
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.6
     assert_adjoint(CoilFourier(mask, 3))
     assert_adjoint(Sense(random_complex((3, *shape), 4), mask))
+    assert_adjoint(Sense(random_complex((2, 3, *shape), 4), mask))
+    weights = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert_adjoint(Sense(random_complex((2, 3, *shape), 4), weights))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,5 +1,6 @@
 """Buffers that a host has sorted already (Gadgetron's ReconData) → the k-space of one image after the other."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.assemble import encoding_of, image_index, kspace
-from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError, UnsupportedScanError
-from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of
-from untrained_recon.types import Encoding, Header, KSpace
+from untrained_recon.assemble import Samples, calibration_key, encoding_of, gridded, image_index, kspace
+from untrained_recon.config import ScanConfig
+from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError
+from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of
+from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
+
+Cell = tuple[int, int, int]
+"""Place along N, S and LOC."""
 
 
 @dataclass(frozen=True)
@@ -20,73 +25,141 @@ class Buffer:
     Attributes:
         data: complex64 ``[E0 E1 E2 CHA N S LOC]``.
         headers: Acquisition headers ``[E1 E2 N S LOC]``; ``number_of_samples`` is 0 where no line was acquired.
+
+    Raises:
+        EncodingError: The shapes do not fit each other.
+        NonFiniteError: NaN or Inf samples.
     """
 
     data: npt.NDArray[np.complex64]
     headers: npt.NDArray[np.object_]
 
-    def check(self) -> None:
-        """Raise EncodingError or UnsupportedScanError where the shapes do not fit each other or the scan is 3-D."""
+    def __post_init__(self) -> None:
         if self.data.ndim != 7 or self.headers.shape != (*self.data.shape[1:3], *self.data.shape[4:]):
             raise EncodingError(f"a buffer of shape {self.data.shape} has headers of shape {self.headers.shape}")
-        if self.data.shape[2] != 1:
-            raise UnsupportedScanError(f"a buffer has {self.data.shape[2]} partitions; only 2-D scans are reconstructed")
         if not np.isfinite(self.data).all():
             raise NonFiniteError("a buffer holds NaN or Inf samples; check the receive chain and repeat the scan")
 
-    def lines(self, n: int, s: int, loc: int) -> Iterator[tuple[int, Any]]:
-        """Row and header of every acquired line of one image; where the buffer has fewer N or S, the last one serves."""
-        headers = self.headers[:, 0, min(n, self.headers.shape[2] - 1), min(s, self.headers.shape[3] - 1), loc]
-        return ((row, head) for row, head in enumerate(headers) if head.number_of_samples > 0)
+    def nearest(self, cell: Cell) -> Cell:
+        """The cell itself; where the buffer has fewer N or S, the last one serves."""
+        n, s, loc = cell
+        return min(n, self.headers.shape[2] - 1), min(s, self.headers.shape[3] - 1), loc
 
-    def readout(self, row: int, head: Any, line: int, n: int, s: int, loc: int) -> Readout:
-        """The samples of a row, put on ``line``; columns that the header discards were not acquired."""
+    def lines(self, cell: Cell) -> Iterator[tuple[int, int, Any]]:
+        """Row, partition and header of every acquired line of a cell."""
+        for (row, partition), head in np.ndenumerate(self.headers[:, :, cell[0], cell[1], cell[2]]):
+            if head.number_of_samples > 0:
+                yield row, partition, head
+
+    def readout(self, place: tuple[int, int], cell: Cell, head: Any, target: tuple[int, int]) -> Readout:
+        """The samples at row and partition ``place``, put on ``target``; columns that the header discards were not acquired."""
         kept = kept_samples(head, self.data.shape[0])
-        samples = self.data[kept, row, 0, :, min(n, self.data.shape[4] - 1), min(s, self.data.shape[5] - 1), loc]
-        return Readout(line=line, start=kept.start, grid=self.data.shape[0], data=samples.T)
+        n, s, loc = cell
+        samples = self.data[kept, place[0], place[1], :, n, s, loc]
+        return Readout(line=target[0], partition=target[1], start=kept.start, grid=self.data.shape[0], data=samples.T)
 
 
-def kspaces(data: Buffer, ref: Buffer | None, header: Header) -> Iterator[KSpace]:
+def image_grid(data: Buffer, settings: ScanConfig) -> tuple[int, int, int]:
+    """Numbers of images along N, S and LOC: those of the buffer, but 1 where averages that are averaged lie along an axis."""
+    n, s, loc = (1 if settings.average and _holds_averages(data, axis) else data.headers.shape[2 + axis] for axis in range(3))
+    return n, s, loc
+
+
+def kspaces(data: Buffer, ref: Buffer | None, header: Header, settings: ScanConfig) -> Iterator[KSpace]:
     """The images of a buffer, N fastest, then S, then LOC.
 
     Calibration-only lines are in ``ref`` alone: embedded ones belong to the image and are merged, separate ones only calibrate. A
-    row of ``ref`` lies where its header says, which need not be its place in the array.
+    row of ``ref`` lies where its header says, which need not be its place in the array. Where undersampling is interleaved over
+    repetitions, phases or contrasts that lie in the same buffer, their mean calibrates.
 
     Raises:
-        EncodingError: Shapes that do not fit, or a line outside the encoded matrix.
+        EncodingError: The buffer or a line does not fit the encoded matrix.
         NoImagingDataError: An image without any acquired line.
-        NonFiniteError: NaN or Inf samples.
-        UnsupportedScanError: 3-D buffers.
     """
-    for buffer in (data, ref):
-        if buffer is not None:
-            buffer.check()
-    for loc, s, n in np.ndindex(*data.data.shape[:3:-1]):
-        yield _image(data, ref, header, n, s, loc)
+    yield from _Sorted(data, ref, header, settings).kspaces()
 
 
-def _image(data: Buffer, ref: Buffer | None, header: Header, n: int, s: int, loc: int) -> KSpace:
-    lines = list(data.lines(n, s, loc))
-    if not lines:
-        raise NoImagingDataError(f"a buffer holds no acquired line (N {n}, S {s}, LOC {loc})")
-    n_y = data.data.shape[1]
-    _, reference = min(lines, key=lambda line: abs(line[0] - n_y // 2))
-    encoding = encoding_of(reference, header)
-    n_x, (encoded_y, encoded_x) = data.data.shape[0], encoding.encoded_shape
-    if n_y != encoded_y or n_x not in (encoding.image_shape[1], encoded_x):
-        raise EncodingError(f"a buffer of {n_x} x {n_y} does not fit the encoded matrix of {encoded_x} x {encoded_y}")
-    readouts = [data.readout(row, head, row, n, s, loc) for row, head in lines]
-    reference_lines = _reference_readouts(ref, encoding, n, s, loc) if ref is not None else []
-    index = image_index(reference)
-    if encoding.separate_calibration:
-        return kspace(index, encoding, reference, readouts, reference_lines)
-    present = {r.line for r in readouts}
-    return kspace(index, encoding, reference, readouts + [r for r in reference_lines if r.line not in present])
+def _holds_averages(data: Buffer, axis: int) -> bool:
+    def averages(position: int) -> frozenset[int]:
+        heads = np.take(data.headers, position, axis=2 + axis).flat
+        return frozenset(head.idx.average for head in heads if head.number_of_samples > 0)
+
+    return len({averages(position) for position in range(data.headers.shape[2 + axis])}) > 1
 
 
-def _reference_readouts(ref: Buffer, encoding: Encoding, n: int, s: int, loc: int) -> list[Readout]:
-    found = []
-    for row, head in ref.lines(n, s, loc):
-        if encoding.separate_calibration or is_calibration_only(head):
-            found.append(ref.readout(row, head, line_of(head, encoding), n, s, loc))
-    return found
+class _Sorted:
+    def __init__(self, data: Buffer, ref: Buffer | None, header: Header, settings: ScanConfig) -> None:
+        self._data, self._ref, self._header, self._settings = data, ref, header, settings
+        self._calibrated: dict[ImageIndex, Samples] = {}
+
+    def kspaces(self) -> Iterator[KSpace]:
+        for cells in self._images():
+            yield self._image(cells)
+
+    def _images(self) -> Iterator[list[Cell]]:
+        """The cells of each image."""
+        shape = self._data.headers.shape[2:]
+        grid = image_grid(self._data, self._settings)
+        for place in np.ndindex(*grid[::-1]):
+            ranges = [range(size) if count < size else [p] for p, count, size in zip(place[::-1], grid, shape, strict=True)]
+            yield [(n, s, loc) for n, s, loc in itertools.product(*ranges)]
+
+    def _image(self, cells: list[Cell]) -> KSpace:
+        reference, encoding = self._reference(cells)
+        index = image_index(reference, self._settings)
+        samples = gridded(self._readouts(cells, encoding), encoding)
+        return kspace(index, encoding, reference, samples, self._calibration(cells, index, encoding), prewhitened=False)
+
+    def _reference(self, cells: list[Cell]) -> tuple[Any, Encoding]:
+        """Header of the line nearest to the centre of k-space, and its encoding space."""
+        lines = [line for cell in cells for line in self._data.lines(cell)]
+        if not lines:
+            raise NoImagingDataError("a buffer holds no acquired line (N {}, S {}, LOC {})".format(*cells[0]))
+        n_x, n_y, n_z = self._data.data.shape[:3]
+        *_, reference = min(lines, key=lambda line: np.hypot(line[0] - n_y // 2, line[1] - n_z // 2))
+        encoding = encoding_of(reference, self._header)
+        encoded_y, encoded_x = encoding.encoded_shape
+        if (n_y, n_z) != (encoded_y, encoding.partitions) or n_x not in (encoding.image_shape[1], encoded_x):
+            raise EncodingError(
+                f"a buffer of {n_x} x {n_y} x {n_z} does not fit the encoded matrix of {encoded_x} x {encoded_y} x "
+                f"{encoding.partitions}"
+            )
+        return reference, encoding
+
+    def _readouts(self, cells: list[Cell], encoding: Encoding) -> list[Readout]:
+        """The lines of an image, embedded calibration lines included."""
+        found = []
+        for cell in cells:
+            for row, partition, head in self._data.lines(cell):
+                found.append(self._data.readout((row, partition), cell, head, (row, partition)))
+        if encoding.separate_calibration:
+            return found
+        present = {(r.line, r.partition) for r in found}
+        return found + [r for r in self._reference_readouts(cells, encoding) if (r.line, r.partition) not in present]
+
+    def _reference_readouts(self, cells: list[Cell], encoding: Encoding) -> list[Readout]:
+        """Lines of ``ref`` that are not in ``data`` too, or all of them where they calibrate on their own."""
+        if self._ref is None:
+            return []
+        found = []
+        for cell in dict.fromkeys(self._ref.nearest(cell) for cell in cells):
+            for row, partition, head in self._ref.lines(cell):
+                if encoding.separate_calibration or is_calibration_only(head):
+                    target = line_of(head, encoding), partition_of(head, encoding)
+                    found.append(self._ref.readout((row, partition), cell, head, target))
+        return found
+
+    def _calibration(self, cells: list[Cell], index: ImageIndex, encoding: Encoding) -> Samples | None:
+        if encoding.separate_calibration:
+            readouts = self._reference_readouts(cells, encoding)
+            return gridded(readouts, encoding) if readouts else None
+        if not encoding.interleaved:
+            return None
+        key = calibration_key(index, encoding)
+        if key not in self._calibrated:
+            group = [c for c in self._images() if calibration_key(self._index(c), encoding) == key]
+            self._calibrated[key] = gridded([r for c in group for r in self._readouts(c, encoding)], encoding)
+        return self._calibrated[key]
+
+    def _index(self, cells: list[Cell]) -> ImageIndex:
+        return image_index(self._reference(cells)[0], self._settings)

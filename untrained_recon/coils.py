@@ -1,10 +1,11 @@
-"""Coil sensitivity maps."""
+"""Coils: compression to fewer, and sensitivity maps by ESPIRiT."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+import logging
+import math
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
+import sigpy
 import torch
 from torch import Tensor
 
@@ -12,14 +13,71 @@ from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
 from untrained_recon.espirit import eigen_maps, reference_phase, signal_kernels
 from untrained_recon.operators import AXES, ifft2, resize, rss
-from untrained_recon.types import BoolArray, ComplexArray
+from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
-T = TypeVar("T", bound=np.generic)
+logger = logging.getLogger(__name__)
 
+COMPRESSION_WIDTH = 48
 SMALLEST_KERNEL = 3
 FEWEST_LINES = 2 * SMALLEST_KERNEL
 FULL_WEIGHT = 0.9  # of the eigenvalue
 EPSILON = 1e-6
+
+
+def calibration_block(mask: BoolArray, widest: int) -> tuple[int, int]:
+    """Height and width of the fully sampled block around the centre of k-space, none above ``widest``.
+
+    Of all blocks the one whose shorter edge is longest, and of those the largest. Placed as in :func:`calibration_width`.
+    """
+    n_x = mask.shape[1]
+    best = (0, 0)
+    for width in range(1, min(n_x, widest) + 1):
+        start = n_x // 2 - width // 2
+        rows: BoolArray = np.all(mask[:, start : start + width], axis=1)
+        height = _centred_run(rows, widest)
+        if (min(height, width), height * width) > (min(best), math.prod(best)):
+            best = height, width
+    return best
+
+
+def _centred_run(lines: BoolArray, widest: int) -> int:
+    n = len(lines)
+    run = 0
+    for length in range(1, min(n, widest) + 1):
+        start = n // 2 - length // 2
+        if not lines[start : start + length].all():
+            break
+        run = length
+    return run
+
+
+def compress(data: KSpace, max_coils: int) -> KSpace:
+    """Fewer virtual coils that hold most of the signal [Buehrer et al., MRM 57:1131, 2007].
+
+    The virtual coils are the first principal components of the calibration samples around the centre of k-space. Their weights are
+    orthonormal, so that white noise stays white. The share of those samples' energy that is left out is logged.
+
+    Args:
+        data: k-space of any dimensions.
+        max_coils: Number of virtual coils; data of no more coils come back as they are.
+    """
+    n_coils = len(data.ksp)
+    if n_coils <= max_coils:
+        return data
+    centre = (min(n, COMPRESSION_WIDTH) for n in data.calib.shape[1:])
+    samples = sigpy.resize(data.calib, (n_coils, *centre)).reshape(n_coils, -1).astype(np.complex128)
+    power, components = np.linalg.eigh(samples @ samples.conj().T)
+    if power[-1] <= 0:
+        return data
+    weights = components[:, : -max_coils - 1 : -1].conj().T
+    left_out = power[:-max_coils].clip(min=0).sum() / power.sum()
+    logger.info("%s: %d coils compressed to %d, %.2g of the signal's energy is left out", data.index, n_coils, max_coils, left_out)
+
+    def virtual(ksp: ComplexArray) -> ComplexArray:
+        return np.tensordot(weights, ksp, axes=1).astype(np.complex64)
+
+    ksp = virtual(data.ksp)
+    return replace(data, ksp=ksp, calib=ksp if data.calib is data.ksp else virtual(data.calib))
 
 
 def calibration_width(mask: BoolArray) -> int:
@@ -40,24 +98,8 @@ def calibration_width(mask: BoolArray) -> int:
     return width
 
 
-def calibration_block(mask: BoolArray, most: int) -> tuple[int, int]:
-    """Size ``(b_y, b_x)`` of the largest fully sampled block around the centre that is no longer than ``most`` on any axis.
-
-    It is the square of :func:`calibration_width`, grown along the axis on which there is more, as lines of readouts have it.
-    """
-    width = min(calibration_width(mask), most)
-    size = [width, width]
-    for axis in (0, 1):
-        while 0 < size[axis] < most:
-            longer = [n + (a == axis) for a, n in enumerate(size)]
-            if any(n > whole for n, whole in zip(longer, mask.shape, strict=True)) or not _block(mask, longer).all():
-                break
-            size = longer
-    return size[0], size[1]
-
-
-def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
-    """ESPIRiT maps [Uecker et al., MRM 71:990, 2014] from the fully sampled centre of k-space.
+def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
+    """ESPIRiT maps from the fully sampled centre of k-space.
 
     Pixels count by their eigenvalue, which is 1 where the maps explain the calibration data and falls off outside the object:
     a map has unit norm over the coils from :data:`FULL_WEIGHT` on, and fades to zero at ``settings.crop``. Where few lines
@@ -66,39 +108,41 @@ def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConf
     Args:
         calib: complex64 ``(n_coils, n_y, n_x)``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
-        settings: Kernel width, thresholds, the largest block to use.
+        settings: Kernel width, thresholds, the largest block to use, the number of sets: where the object reaches beyond the field
+            of view, a pixel holds what several places fold onto it, which one set cannot describe.
         device: Where to compute.
 
     Returns:
-        complex64 ``(n_coils, n_y, n_x)``, zero for coils without any signal. The phase is relative to the combination of coils
-        that sees the most signal.
+        complex64 ``(n_sets, n_coils, n_y, n_x)``, zero for coils without any signal. The phase is relative to the combination of
+        coils that sees the most signal.
 
     Raises:
         CalibrationError: The sampled centre is smaller than the smallest kernel needs, or holds no signal.
     """
-    b_y, b_x = calibration_block(calib_mask, settings.calib_width)
-    narrow = min(b_y, b_x)
-    if narrow < FEWEST_LINES:
-        raise CalibrationError(f"{narrow} contiguous calibration lines around the centre of k-space; ESPIRiT needs {FEWEST_LINES}")
+    size = calibration_block(calib_mask, settings.calib_width)
+    if min(size) < FEWEST_LINES:
+        raise CalibrationError(
+            f"{min(size)} contiguous calibration lines around the centre of k-space; ESPIRiT needs {FEWEST_LINES}"
+        )
     live = calib.any(axis=(1, 2))
     if not live.any():
         raise CalibrationError("the calibration region holds no signal")
-    block = torch.from_numpy(_block(calib[live], (b_y, b_x))).to(device)
+    block = resize(torch.from_numpy(calib[live]).to(device), size)
     block = block / torch.linalg.vector_norm(block)
-    kernels = signal_kernels(block, min(settings.kernel_width, narrow // 2), settings.thresh)
-    vectors, values = eigen_maps(kernels, (calib.shape[1], calib.shape[2]), n_sets=1)
+    kernels = signal_kernels(block, min(settings.kernel_width, min(size) // 2), settings.thresh)
+    vectors, values = eigen_maps(kernels, (calib.shape[1], calib.shape[2]), settings.sets)
     weights = ((values - settings.crop) / max(FULL_WEIGHT - settings.crop, EPSILON)).clamp(0, 1)
-    mps = np.zeros(calib.shape, np.complex64)
-    mps[live] = (reference_phase(vectors, block) * weights[:, None])[0].cpu().numpy()
-    if not mps.any():
+    mps = np.zeros((settings.sets, *calib.shape), np.complex64)
+    mps[:, live] = (reference_phase(vectors, block) * weights[:, None]).cpu().numpy()
+    if not mps[0].any():
         raise CalibrationError(f"no pixel of the maps passes maps.crop = {settings.crop:g}; is there any signal?")
     return mps
 
 
-def _block(array: npt.NDArray[T], size: Sequence[int]) -> npt.NDArray[T]:
-    """The central block of the last two axes."""
-    start_y, start_x = (n // 2 - length // 2 for n, length in zip(array.shape[-2:], size, strict=True))
-    return np.ascontiguousarray(array[..., start_y : start_y + size[0], start_x : start_x + size[1]])
+def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
+    """The first set of :func:`estimate_map_sets`: complex64 ``(n_coils, n_y, n_x)``."""
+    first: ComplexArray = estimate_map_sets(calib, calib_mask, settings, device)[0]
+    return first
 
 
 def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:

@@ -33,13 +33,16 @@ class ScanConfig(Section):
     """How acquisitions become images."""
 
     flush: Literal["flags", "close"] = Field("flags", description="send an image at LAST_IN_SLICE/REPETITION, or all at the end")
+    average: bool = Field(True, description="average repeated acquisitions (`average` counter) into one image, or an image of each")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for all fits of a scan, shared by its images; 0: no limit")
 
 
 class MapsConfig(Section):
-    """ESPIRiT."""
+    """Coils and their sensitivities (ESPIRiT)."""
 
-    calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines to use")
+    max_coils: int = Field(24, ge=1, le=1024, description="more coils are compressed to this many virtual ones")
+    sets: int = Field(1, ge=1, le=4, description="sets of maps; 2 where the object reaches beyond the field of view")
+    calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines and columns to use")
     kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
     thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
     crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")

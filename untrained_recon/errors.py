@@ -18,7 +18,7 @@ class HeaderError(ReconError):
 
 
 class UnsupportedScanError(ReconError):
-    """The scan is valid but of a kind that is not reconstructed (3-D, non-Cartesian)."""
+    """The scan is valid but of a kind that is not reconstructed (non-Cartesian, EPI, multi-band, multi-shot diffusion)."""
 
 
 class AcquisitionError(ReconError):
@@ -43,6 +43,10 @@ class LateAcquisitionError(AcquisitionError):
 
 class NoImagingDataError(ReconError):
     """The scan ended without a single imaging readout."""
+
+
+class IncompleteScanError(ReconError):
+    """The scan ended before all of its images were complete; the complete ones were reconstructed."""
 
 
 class NoiseError(ReconError):

@@ -1,7 +1,7 @@
 """ESPIRiT on PyTorch [Uecker et al., MRM 71:990, 2014]: on any device, from a calibration block of any rectangle.
 
-sigpy's version takes square blocks only. Where few lines calibrate, the samples along the readout then go to waste: with 10 lines of
-a brain (8 coils, 128×128, R = 4) the NRMSE of CG-SENSE was 0.77 with its maps, and 0.17 with these.
+sigpy takes square blocks only. Where few lines calibrate, the samples along the readout then go to waste: with 10 lines of a
+brain (8 coils, 128×128, R = 4) the NRMSE of CG-SENSE was 0.77 with its maps, and 0.17 with these.
 """
 
 import math

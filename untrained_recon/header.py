@@ -23,7 +23,7 @@ def parse_header(xml: bytes) -> Header:
 
     Raises:
         HeaderError: Not XML, not an ISMRMRD header, or a needed value missing or senseless.
-        UnsupportedScanError: 3-D or non-Cartesian encoding.
+        UnsupportedScanError: Non-Cartesian or multi-band encoding.
     """
     document = parse_document(xml)
     if not document.encoding:
@@ -35,6 +35,7 @@ def parse_header(xml: bytes) -> Header:
         encodings=tuple(_encoding(e, f"encoding[{n}]") for n, e in enumerate(document.encoding)),
         noise_bandwidth=bandwidth if isinstance(bandwidth, float) and bandwidth > 0 else DEFAULT_NOISE_BANDWIDTH,
         protocol_name=getattr(measurement, "protocolName", None) or "",
+        diffusion=bool(getattr(document.sequenceParameters, "diffusion", None)),
     )
 
 
@@ -94,15 +95,15 @@ def _encoding(e: Any, where: str) -> Encoding:
     if trajectory != "cartesian":
         raise UnsupportedScanError(f"{where}: trajectory {trajectory!r}; only Cartesian scans are reconstructed")
     encoded, recon = _space(e.encodedSpace, f"{where}.encodedSpace"), _space(e.reconSpace, f"{where}.reconSpace")
-    if encoded[0][2] > 1:
-        raise UnsupportedScanError(f"{where}: 3-D encoding with {encoded[0][2]} partitions; only 2-D scans are reconstructed")
     parallel = e.parallelImaging
+    if (bands := getattr(getattr(parallel, "multiband", None), "multiband_factor", 1)) > 1:
+        raise UnsupportedScanError(f"{where}: {bands} slices are excited at once; multi-band scans are not reconstructed")
     mode = getattr(getattr(parallel, "calibrationMode", None), "value", None)
     factor = getattr(getattr(parallel, "accelerationFactor", None), "kspace_encoding_step_1", None)
     limits = e.encodingLimits
-    step_1 = getattr(limits, "kspace_encoding_step_1", None)
-    (n_x, n_y, _), encoded_fov = encoded
-    (recon_x, recon_y, _), recon_fov = recon
+    step_1, step_2 = (getattr(limits, f"kspace_encoding_step_{n}", None) for n in (1, 2))
+    (n_x, n_y, n_z), encoded_fov = encoded
+    (recon_x, recon_y, recon_z), recon_fov = recon
     return Encoding(
         encoded_shape=(n_y, n_x),
         recon_shape=(recon_y, recon_x),
@@ -112,7 +113,17 @@ def _encoding(e: Any, where: str) -> Encoding:
         counts=ImageIndex(1, *(_count(limits, name) for name in ImageIndex._fields[1:])),
         separate_calibration=mode in SEPARATE_MODES,
         acceleration=float(factor or 1),
+        partitions=n_z,
+        recon_partitions=recon_z if n_z > 1 else 1,
+        center_z=n_z // 2 if n_z == 1 or step_2 is None else int(step_2.center),
+        interleaved=_interleaving(parallel) if mode == "interleaved" else "",
     )
+
+
+def _interleaving(parallel: Any) -> str:
+    """The counter over which undersampling is interleaved; repetitions where the header does not name one."""
+    dimension = getattr(parallel.interleavingDimension, "value", None)
+    return dimension if dimension in ImageIndex._fields else "repetition"
 
 
 def _space(space: Any, where: str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:

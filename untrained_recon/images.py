@@ -92,8 +92,9 @@ def _sampling(data: KSpace) -> dict[str, str | list[str]]:
     """
     fov = [f"{size:g}" for size in reversed(data.encoding.recon_fov)]
     recon_y, recon_x = data.encoding.recon_shape
-    matrix = [str(recon_x), str(recon_y), "1"]
-    limits = {axis: ["0", str(n // 2), str(n - 1)] for axis, n in (("RO", recon_x), ("E1", recon_y), ("E2", 1))}
+    recon_z = data.encoding.recon_partitions
+    matrix = [str(recon_x), str(recon_y), str(recon_z)]
+    limits = {axis: ["0", str(n // 2), str(n - 1)] for axis, n in (("RO", recon_x), ("E1", recon_y), ("E2", recon_z))}
     return {
         "encoding": str(data.index.encoding),
         "encoding_FOV": fov,

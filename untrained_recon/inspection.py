@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ismrmrd
+import numpy as np
 
 from untrained_recon.assemble import assemble
 from untrained_recon.coils import FEWEST_LINES, calibration_width
@@ -14,6 +15,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.rawfile import RawFile
 from untrained_recon.readout import is_noise
 from untrained_recon.types import Header, ImageIndex
+from untrained_recon.volume import plane_axis
 
 FLAGS = {getattr(ismrmrd, name): name.removeprefix("ACQ_") for name in sorted(dir(ismrmrd)) if name.startswith("ACQ_")}
 
@@ -76,20 +78,30 @@ def _describe_header(header: Header, summary: Summary) -> None:
     for n, e in enumerate(header.encodings):
         where = "" if len(header.encodings) == 1 else f" {n}"
         (n_y, n_x), (recon_y, recon_x) = e.encoded_shape, e.recon_shape
+        n_z, recon_z = ("" if n == 1 else f" x {n}" for n in (e.partitions, e.recon_partitions))
+        calibration = "separate" if e.separate_calibration else f"interleaved ({e.interleaved})" if e.interleaved else "embedded"
         fov_z, fov_y, fov_x = e.recon_fov
         summary.facts += [
-            (f"encoded matrix{where}", f"{n_x} x {n_y} (x, y), readout oversampling {e.encoded_fov[2] / fov_x:g}"),
-            (f"recon matrix{where}", f"{recon_x} x {recon_y}, field of view {fov_x:g} x {fov_y:g} x {fov_z:g} mm"),
-            (f"header says{where}", f"R = {e.acceleration:g}, {'separate' if e.separate_calibration else 'embedded'} calibration"),
+            (
+                f"encoded matrix{where}",
+                f"{n_x} x {n_y}{n_z} ({'x, y, z' if n_z else 'x, y'}), readout oversampling {e.encoded_fov[2] / fov_x:g}",
+            ),
+            (f"recon matrix{where}", f"{recon_x} x {recon_y}{recon_z}, field of view {fov_x:g} x {fov_y:g} x {fov_z:g} mm"),
+            (f"header says{where}", f"R = {e.acceleration:g}, {calibration} calibration"),
         ]
 
 
 def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
     kinds: Counter[tuple[str, int]] = Counter()
-    for data in assemble([raw.acquisitions()], header, ScanConfig(flush="close")):
-        acs = calibration_width(data.calib_mask)
-        lines = int(data.mask.any(axis=1).sum())
-        kinds[f"{lines} of {len(data.mask)} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
-    summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common())))
+    try:
+        for data in assemble(([acq] for acq in raw.acquisitions()), header, ScanConfig()):
+            calib_mask = data.calib_mask
+            if calib_mask.ndim == 3:
+                calib_mask = np.any(calib_mask, axis=plane_axis(data.mask))
+            acs = calibration_width(calib_mask)
+            lines = data.mask.any(axis=-1)
+            kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
+    finally:
+        summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common()) or "none"))
     if any(acs < FEWEST_LINES for _, acs in kinds):
         summary.remarks.append(f"images with fewer than {FEWEST_LINES} ACS lines are reconstructed without sensitivity maps")

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 
 from untrained_recon.config import Config
-from untrained_recon.pipeline import reconstruct
 from untrained_recon.progress import fit_logger
 from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.volume import reconstruct_image
 
 
 class Jobs(Protocol):
@@ -41,7 +41,7 @@ class LocalJobs:
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`Jobs`."""
-        return self._executor.submit(reconstruct, data, config, self._device, fit_logger(str(data.index)), seconds)
+        return self._executor.submit(reconstruct_image, data, config, self._device, fit_logger(str(data.index)), seconds)
 
     def cancel(self, scan: str) -> None:
         """See :class:`Jobs`; there is but one scan, and leaving the context cancels its fits."""

@@ -95,7 +95,7 @@ class CoilFourier(LinearOperator):
     """``M F``: coil images to sampled k-space, each coil on its own (paper, eq. 3).
 
     Args:
-        mask: bool ``(n_y, n_x)``, True where sampled.
+        mask: bool ``(n_y, n_x)``, True where sampled; or real, each sample's weight.
         n_coils: Number of coils.
     """
 
@@ -103,6 +103,10 @@ class CoilFourier(LinearOperator):
         shape = (n_coils, *mask.shape)
         super().__init__(shape, shape)
         self.mask = mask
+
+    def coil_images(self, x: Tensor) -> Tensor:
+        """The coil images themselves: ``x``."""
+        return x
 
     def _apply(self, x: Tensor) -> Tensor:
         return fft2(x) * self.mask
@@ -115,20 +119,26 @@ class Sense(LinearOperator):
     """``M F S``: image to sampled multi-coil k-space through sensitivity maps (paper, eq. 4).
 
     Args:
-        mps: complex ``(n_coils, n_y, n_x)``.
-        mask: bool ``(n_y, n_x)``, True where sampled.
+        mps: complex ``(n_coils, n_y, n_x)``; or several sets of maps ``(n_sets, n_coils, n_y, n_x)``, with an image for each,
+            whose coil images add up.
+        mask: bool ``(n_y, n_x)``, True where sampled; or real, each sample's weight.
     """
 
     def __init__(self, mps: Tensor, mask: Tensor) -> None:
-        super().__init__(tuple(mps.shape[1:]), tuple(mps.shape))
+        super().__init__((*mps.shape[:-3], *mps.shape[-2:]), tuple(mps.shape[-3:]))
         self.mps = mps
         self.mask = mask
 
+    def coil_images(self, x: Tensor) -> Tensor:
+        """``S x``: complex ``(n_coils, n_y, n_x)``."""
+        imgs = self.mps * x.unsqueeze(-3)
+        return imgs.sum(dim=0) if imgs.ndim == 4 else imgs
+
     def _apply(self, x: Tensor) -> Tensor:
-        return fft2(self.mps * x) * self.mask
+        return fft2(self.coil_images(x)) * self.mask
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return (self.mps.conj() * ifft2(y * self.mask)).sum(dim=0)
+        return (self.mps.conj() * ifft2(y * self.mask)).sum(dim=-3)
 
 
 def data_consistency(coil_imgs: Tensor, ksp: Tensor, mask: Tensor) -> Tensor:

@@ -149,12 +149,12 @@ class FitPool:
 
 
 def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
-    """:func:`untrained_recon.pipeline.reconstruct` in a worker."""
+    """:func:`untrained_recon.volume.reconstruct_image` in a worker."""
     import torch
 
-    from untrained_recon.pipeline import reconstruct
+    from untrained_recon.volume import reconstruct_image
 
-    return reconstruct(data, config, torch.device(device), seconds=seconds)
+    return reconstruct_image(data, config, torch.device(device), seconds=seconds)
 
 
 def _prepare(threads: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import sigpy
 
 from untrained_recon.errors import EncodingError, NonFiniteError
-from untrained_recon.types import BoolArray, ComplexArray, Encoding
+from untrained_recon.types import ComplexArray, CountArray, Encoding
 
 NOT_IMAGING = (
     ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
@@ -41,6 +41,12 @@ def is_calibration_only(acq: Any) -> bool:
     )
 
 
+def is_calibration(acq: Any) -> bool:
+    """Whether the readout is a calibration line, be it an imaging line too or not (flag 20 or 21)."""
+    flags = (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
+    return any(acq.is_flag_set(flag) for flag in flags)
+
+
 def describe(acq: Any) -> str:
     """Where a readout stands in the scan, for messages."""
     return f"acquisition {acq.scan_counter} (slice {acq.idx.slice}, step 1 {acq.idx.kspace_encode_step_1})"
@@ -52,12 +58,14 @@ class Readout:
 
     Attributes:
         line: Row of the encoded grid.
+        partition: Partition of the encoded grid; 0 in 2-D scans.
         start: Column of the first sample.
         grid: Columns of the grid that ``start`` counts on: the encoded matrix, or the image's where oversampling is gone already.
         data: complex64 ``(n_coils, n_samples)``.
     """
 
     line: int
+    partition: int
     start: int
     grid: int
     data: ComplexArray
@@ -77,7 +85,7 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     data = np.asarray(acq.data)
     if not np.isfinite(data).all():
         raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; check the receive chain and repeat the scan")
-    line = line_of(acq, encoding)
+    line, partition = line_of(acq, encoding), partition_of(acq, encoding)
     center = int(acq.center_sample)
     # a readout reaches the edge of its grid on one side at least: if it fits the image's grid, oversampling is gone already
     encoded_x, image_x = encoding.encoded_shape[1], encoding.image_shape[1]
@@ -91,7 +99,7 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
         raise EncodingError(
             f"{describe(acq)}: {data.shape[1]} samples with centre {center} do not fit a readout of {grid} encoded samples"
         )
-    return Readout(line=line, start=start, grid=grid, data=data)
+    return Readout(line=line, partition=partition, start=start, grid=grid, data=data)
 
 
 def kept_samples(acq: Any, n: int) -> slice:
@@ -116,35 +124,55 @@ def line_of(acq: Any, encoding: Encoding) -> int:
     return line
 
 
-def to_grid(readouts: list[Readout], encoding: Encoding) -> tuple[ComplexArray, BoolArray]:
+def partition_of(acq: Any, encoding: Encoding) -> int:
+    """Partition of the grid for an acquisition (or its header), as :func:`line_of`; 2-D scans have the one.
+
+    Raises:
+        EncodingError: The partition lies outside the encoded matrix.
+    """
+    n_z = encoding.partitions
+    partition: int = acq.idx.kspace_encode_step_2 + n_z // 2 - encoding.center_z
+    if not 0 <= partition < n_z:
+        raise EncodingError(
+            f"{describe(acq)}: partition {partition} is outside the encoded matrix of {n_z} partitions (step 2 is "
+            f"{acq.idx.kspace_encode_step_2}, centre is step {encoding.center_z})"
+        )
+    return partition
+
+
+def to_grid(readouts: list[Readout], encoding: Encoding) -> tuple[ComplexArray, CountArray]:
     """Put readouts on the grid of the image: repeated samples averaged, readout oversampling removed.
+
+    Each sample is the plain mean of its acquisitions, the estimate of least variance where their noise is the same.
 
     Args:
         readouts: At least one; all of the same ``grid`` and coils.
         encoding: Gives the shapes.
 
     Returns:
-        complex64 ``(n_coils, n_y, n_x)`` and the bool mask ``(n_y, n_x)``.
+        complex64 ``(n_coils, n_y, n_x)`` and int32 ``(n_y, n_x)``, the number of acquisitions of each sample; with ``n_z`` before
+        ``n_y`` for 3-D scans.
     """
     n_y, n_x = encoding.image_shape
     grid = readouts[0].grid
-    ksp = np.zeros((len(readouts[0].data), n_y, grid), np.complex64)
-    hits = np.zeros((n_y, grid), np.int32)
+    ksp = np.zeros((len(readouts[0].data), encoding.partitions, n_y, grid), np.complex64)
+    counts = np.zeros((encoding.partitions, n_y, grid), np.int32)
     for r in readouts:
         columns = slice(r.start, r.start + r.data.shape[1])
-        ksp[:, r.line, columns] += r.data
-        hits[r.line, columns] += 1
-    ksp /= np.maximum(hits, 1)
-    mask = hits > 0
+        ksp[:, r.partition, r.line, columns] += r.data
+        counts[r.partition, r.line, columns] += 1
+    ksp /= np.maximum(counts, 1)
+    if encoding.partitions == 1:
+        ksp, counts = ksp[:, 0], counts[0]
     if grid == n_x:
-        return ksp, mask
-    return _crop_readout(ksp, mask, n_x)
+        return ksp, counts
+    return _crop_readout(ksp, counts, n_x)
 
 
-def _crop_readout(ksp: ComplexArray, mask: BoolArray, n_x: int) -> tuple[ComplexArray, BoolArray]:
+def _crop_readout(ksp: ComplexArray, counts: CountArray, n_x: int) -> tuple[ComplexArray, CountArray]:
     """Remove readout oversampling: cut the middle of the image along x; a column counts as sampled if its source is."""
     grid = ksp.shape[-1]
     img = sigpy.resize(sigpy.ifft(ksp, axes=[-1]), (*ksp.shape[:-1], n_x))
     columns = np.rint((np.arange(n_x) - n_x // 2) * (grid / n_x)).astype(int) + grid // 2
-    cropped = mask[:, np.clip(columns, 0, grid - 1)]
-    return (sigpy.fft(img, axes=[-1]) * cropped).astype(np.complex64), cropped
+    cropped = counts[..., np.clip(columns, 0, grid - 1)]
+    return (sigpy.fft(img, axes=[-1]) * (cropped > 0)).astype(np.complex64), cropped

@@ -8,6 +8,7 @@ from typing import Protocol
 import ismrmrd
 
 from untrained_recon.assemble import image_index, is_imaging
+from untrained_recon.config import ScanConfig
 from untrained_recon.errors import RawFileError, ReplayError
 from untrained_recon.header import parse_header
 from untrained_recon.host import GadgetProcess, Item, exchange, server_connection
@@ -45,7 +46,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
     """
     config, _ = resolve(properties)
     with _files(raw_path, out_path) as (raw, out):
-        watch = _Expectation(parse_header(raw.header))
+        watch = _Expectation(parse_header(raw.header), config.scan)
         magnitudes = []
         with GadgetProcess("gadgets.acquisitions", "reconstruct", monitor.log) as gadget:
             for item in gadget.exchange(configuration_xml(properties), raw.header, watch.sent(raw.items())):
@@ -82,7 +83,7 @@ def replay_through_server(
         ReconError: As :func:`replay`; what the server complains about is a ReplayError.
     """
     with _files(raw_path, out_path) as (raw, out):
-        watch = _Expectation(parse_header(raw.header))
+        watch = _Expectation(parse_header(raw.header), ScanConfig())
         series: dict[int, list[ismrmrd.Image]] = {}
         with server_connection(*address) as server:
             for item in exchange(server, chain, raw.header, watch.sent(raw.items())):
@@ -92,7 +93,9 @@ def replay_through_server(
                 series.setdefault(item.image_series_index, []).append(item)
                 number = list(series).index(item.image_series_index)
                 out.append_image(number, item)
-                watch.came(number, counters_of(item)._replace(encoding=0))  # a server does not say which encoding it was
+                watch.came(
+                    number, counters_of(item)._replace(encoding=0, average=0)
+                )  # a chain may average, and not say which encoding it was
                 if number == 0:
                     monitor.image_done(item, len(series[item.image_series_index]), len(watch.known))
         watch.check({(0, index._replace(encoding=0)) for index in watch.known})
@@ -114,15 +117,16 @@ def _files(raw_path: Path, out_path: Path) -> Iterator[tuple[RawFile, ImageFile]
 class _Expectation:
     """Notes which images are due for what was sent, and which came."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, settings: ScanConfig) -> None:
         self.known: set[ImageIndex] = set()
         self._header = header
+        self._settings = settings
         self._came: set[tuple[int, ImageIndex]] = set()
 
     def sent(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
             if isinstance(item, ismrmrd.Acquisition) and self._makes_image(item):
-                self.known.add(image_index(item))
+                self.known.add(image_index(item, self._settings))
             yield item
 
     def came(self, series: int, index: ImageIndex) -> None:

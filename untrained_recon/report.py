@@ -11,7 +11,7 @@ import numpy as np
 from untrained_recon.assemble import assemble
 from untrained_recon.baselines import zero_filled
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import MissingExtraError, RawFileError
+from untrained_recon.errors import MissingExtraError, RawFileError, UnsupportedScanError
 from untrained_recon.header import parse_header
 from untrained_recon.images import counters_of
 from untrained_recon.metrics import Quality, match_scale, quality
@@ -47,13 +47,14 @@ def require_matplotlib() -> ModuleType:
 
 
 def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
-    """Write every magnitude image as a PNG with the window of its meta attributes, named after its counters."""
+    """Write every magnitude image (of a volume the middle) as a PNG with the window of its meta, named after its counters."""
     pyplot = _pyplot()
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
         low, high = _window(image)
         counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)
-        pyplot.imsave(folder / f"{counters}.png", abs(image.data[0, 0]), cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
+        middle = abs(image.data[0, image.data.shape[1] // 2])
+        pyplot.imsave(folder / f"{counters}.png", middle, cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
 
 def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparison]:
@@ -66,6 +67,7 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparis
 
     Raises:
         RawFileError: The files do not belong together.
+        UnsupportedScanError: A 3-D scan.
     """
     try:
         truths = np.load(truth_path)
@@ -77,6 +79,8 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparis
         for data in assemble([raw.acquisitions()], parse_header(raw.header), ScanConfig(flush="close")):
             if data.index.encoding:
                 continue  # the truth is that of the first encoding space
+            if data.mask.ndim == 3:
+                raise UnsupportedScanError(f"{raw_path}: {data.index} is 3-D; only 2-D scans are compared")
             if data.index not in ours:
                 raise RawFileError(f"{image_path}: no image for {data.index} of {raw_path}")
             if data.index.slice >= len(truths) or truths[data.index.slice].shape != ours[data.index].shape:

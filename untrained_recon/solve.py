@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from untrained_recon import bart, baselines
-from untrained_recon.coils import estimate_maps
+from untrained_recon.coils import estimate_map_sets, estimate_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.fit import Callback, FitResult, fit
@@ -104,24 +104,26 @@ def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
 
 def _with_network(data: KSpace, ksp: Tensor, mask: Tensor, config: Config, callback: Callback | None, seconds: float) -> Solution:
     mps = _maps(data, config, ksp.device) if config.recon.mode == "maps" else None
+    sampling = torch.from_numpy(data.sampling).to(ksp.device)
+    weighted = ksp * sampling
     separate = config.recon.mode == "separate"
     shares = _shares(seconds, config.recon.runs * (len(ksp) if separate else 1))
     total, results = torch.zeros_like(ksp), list[FitResult]()
     for run in range(config.recon.runs):
         if separate:
-            fits = [_fit(CoilFourier(mask, 1), coil, config, run, callback, next(shares)) for coil in ksp[:, None]]
+            fits = [_fit(CoilFourier(sampling, 1), coil, config, run, callback, next(shares)) for coil in weighted[:, None]]
             total += torch.cat([result.img for result in fits])
         else:
-            operator = CoilFourier(mask, len(ksp)) if mps is None else Sense(mps, mask)
-            fits = [_fit(operator, ksp, config, run, callback, next(shares))]
-            total += fits[0].img if mps is None else mps * fits[0].img
+            operator = CoilFourier(sampling, len(ksp)) if mps is None else Sense(mps, sampling)
+            fits = [_fit(operator, weighted, config, run, callback, next(shares))]
+            total += operator.coil_images(fits[0].img)
         results += fits
     coil_imgs = total / config.recon.runs
     if config.recon.data_consistency:
         coil_imgs = data_consistency(coil_imgs, ksp, mask)
     return Solution(
         coil_imgs=to_recon_matrix(coil_imgs, data.encoding),
-        mps=mps,
+        mps=None if mps is None else mps[0],
         method=config.recon.mode if mps is not None or separate else "coils",
         iterations=sum(result.iterations for result in results),
         stop_reason=results[-1].stop_reason,
@@ -131,7 +133,7 @@ def _with_network(data: KSpace, ksp: Tensor, mask: Tensor, config: Config, callb
 
 def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
     try:
-        mps = estimate_maps(data.calib, data.calib_mask, config.maps, device)
+        mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, device)
     except CalibrationError as error:
         logger.warning("%s: no sensitivity maps (%s); reconstructing coil by coil", data.index, error)
         return None

@@ -19,7 +19,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.images import to_image
 from untrained_recon.jobs import Jobs
 from untrained_recon.pipeline import default_preset, pick_device
-from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.types import Encoding, KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Session:
             "fit_seconds": 0.0,
             "wait_seconds": 0.0,
         }
-        self._images_left = sum(math.prod(encoding.counts) for encoding in self.header.encodings)
+        self._images_left = sum(self._announced(encoding) for encoding in self.header.encodings)
         logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
     def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]]) -> Iterator[KSpace]:
@@ -101,6 +101,10 @@ class Session:
             feeder.stop()
             jobs.cancel(self.name)
             feeder.join()
+
+    def _announced(self, encoding: Encoding) -> int:
+        """Images of an encoding space by the header's limits."""
+        return math.prod(encoding.counts._replace(average=1) if self.config.scan.average else encoding.counts)
 
     def _count(self, recon: Reconstruction, seconds: float) -> None:
         self.totals["images"] += 1

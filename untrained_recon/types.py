@@ -2,8 +2,8 @@
 
 Axes
     k-space ``(n_coils, n_y, n_x)``, images ``(n_y, n_x)``, maps ``(n_coils, n_y, n_x)``. ``y`` is the phase encode direction,
-    ``x`` the readout, both in the order of the ISMRMRD counters. Index ``n // 2`` is the centre of every axis, of k-space and
-    image alike.
+    ``x`` the readout, both in the order of the ISMRMRD counters. 3-D scans have ``z``, the second phase encode direction, before
+    ``y``. Index ``n // 2`` is the centre of every axis, of k-space and image alike.
 Fourier transform
     Centred and orthonormal: ``img = fftshift(ifft(ifftshift(ksp)))`` with norm ``"ortho"``, forward likewise. Noise of unit
     variance stays noise of unit variance.
@@ -23,6 +23,7 @@ import numpy.typing as npt
 ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+CountArray = npt.NDArray[np.int32]
 
 
 class ImageIndex(NamedTuple):
@@ -54,6 +55,11 @@ class Encoding:
         counts: How many values each counter of :class:`ImageIndex` takes by ``encodingLimits``; 1 where the header is silent.
         separate_calibration: Flag-20 lines belong to a calibration scan of its own and must not enter the image.
         acceleration: Nominal acceleration along y, 1 where the header is silent.
+        partitions: Encoded matrix along z; 1 for 2-D scans.
+        recon_partitions: Images along z to be delivered.
+        center_z: ``encodingLimits.kspace_encoding_step_2.center``.
+        interleaved: Counter of :class:`ImageIndex` over which undersampling is interleaved (``repetition`` in TPAT), so that the
+            mean over it calibrates; empty where calibration lines do.
     """
 
     encoded_shape: tuple[int, int]
@@ -64,6 +70,10 @@ class Encoding:
     counts: ImageIndex
     separate_calibration: bool
     acceleration: float
+    partitions: int = 1
+    recon_partitions: int = 1
+    center_z: int = 0
+    interleaved: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -86,16 +96,20 @@ class Header:
         encodings: The encoding spaces, in the order of the header.
         noise_bandwidth: ``acquisitionSystemInformation.relativeReceiverNoiseBandwidth``, 0.793 where the header is silent.
         protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
+        diffusion: Whether ``sequenceParameters`` describe diffusion weighting.
     """
 
     encodings: tuple[Encoding, ...]
     noise_bandwidth: float
     protocol_name: str
+    diffusion: bool = False
 
 
 @dataclass(frozen=True)
 class KSpace:
     """The samples of one image, centred, without readout oversampling, prewhitened where a noise scan was there.
+
+    A 3-D image has an axis ``n_z`` before ``n_y`` in every array.
 
     Attributes:
         ksp: ``(n_coils, n_y, n_x)``; zero where nothing was acquired.
@@ -107,6 +121,9 @@ class KSpace:
         encoding: Where the samples lie and what is to be delivered.
         reference: ISMRMRD acquisition header of the readout nearest to the centre of k-space.
         prewhitened: Whether a noise scan was applied.
+        weights: float32 ``(n_y, n_x)``; where samples are means of different numbers of acquisitions, the square root of that
+            number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
+            means of equally many.
     """
 
     ksp: ComplexArray
@@ -117,6 +134,13 @@ class KSpace:
     encoding: Encoding
     reference: Any
     prewhitened: bool
+    weights: FloatArray | None = None
+
+    @property
+    def sampling(self) -> FloatArray:
+        """The mask with the samples' weights: float32 ``(n_y, n_x)``, for a residual in which the noise is the same everywhere."""
+        mask = self.mask.astype(np.float32)
+        return mask if self.weights is None else mask * self.weights
 
     @property
     def acceleration(self) -> float:
@@ -129,7 +153,7 @@ class Reconstruction:
     """One reconstructed image and how it came about.
 
     Attributes:
-        magnitude: ``(n_y, n_x)`` root sum of squares over the coils, of ``encoding.recon_shape``.
+        magnitude: ``(n_y, n_x)`` root sum of squares over the coils, of ``encoding.recon_shape``; 3-D images have ``n_z`` first.
         complex_img: ``(n_y, n_x)`` coil-combined complex image of the same shape.
         method: ``maps`` (Step 1-B), ``coils`` or ``separate`` (Step 1-A), the name of another method (``recon.method``), ``direct``
             (fully sampled) or ``empty`` (no signal at all); the fallbacks are ``cg-sense`` and ``zero-filled``.

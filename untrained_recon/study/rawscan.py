@@ -19,6 +19,7 @@ from untrained_recon.study.volume import Volume, header_for, lines_within_limits
 from untrained_recon.types import BoolArray, ComplexArray, ImageIndex
 
 DWELL_US = 5.0
+SETTINGS = ScanConfig(flush="close")
 
 
 class RawVolume(Volume):
@@ -57,7 +58,7 @@ class RawVolume(Volume):
             if is_noise(head):
                 self._noise.append(number)
             elif is_imaging(head, self._parsed):
-                index = image_index(head)
+                index = image_index(head, SETTINGS)
                 images.setdefault(index, []).append(number)
                 hit.setdefault(index, set()).add(line_of(head, encoding_of(head, self._parsed)))
         if not images:
@@ -67,6 +68,7 @@ class RawVolume(Volume):
         first = next(iter(images.values()))[0]
         space = spaces.pop()
         found = self._parsed.encodings[space]
+        require(found.partitions == 1, self.path, "a 3-D scan; studies take 2-D images")
         n_y, n_x = found.image_shape
         self.shape = (heads[first].active_channels, n_y, n_x)
         self.encoding = replace(found, encoded_shape=(n_y, n_x), encoded_fov=(*found.encoded_fov[:2], found.recon_fov[2]))
@@ -97,7 +99,7 @@ class RawVolume(Volume):
         index, numbers, lines = self._items[item]
         with self._named():
             readouts = self._raw.read(sorted(self._noise + numbers))
-            (data,) = assemble([readouts], self._parsed, ScanConfig(flush="close"))
+            (data,) = assemble([readouts], self._parsed, SETTINGS)
         require(
             (data.mask == lines[:, None]).all(), self.path, f"the readouts of {index} do not fill the matrix (asymmetric echo?)"
         )

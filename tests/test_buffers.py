@@ -1,0 +1,99 @@
+"""ReconData as BucketToBuffer lays it out, made here line by line."""
+
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import pytest
+
+from tests.scans import Protocol, body, header_of, measure, readouts, sampled_lines
+from untrained_recon.assemble import assemble
+from untrained_recon.buffers import Buffer, image_grid, kspaces
+from untrained_recon.config import ScanConfig
+from untrained_recon.errors import EncodingError, NonFiniteError
+from untrained_recon.header import parse_header
+from untrained_recon.types import KSpace
+
+PLAIN = Protocol(matrix=(1, 16, 16), recon=(1, 16, 16), fov=(5.0, 240.0, 240.0))
+VOLUME = Protocol(matrix=(4, 16, 16), recon=(4, 16, 16), fov=(20.0, 240.0, 240.0), recon_fov=(20.0, 240.0, 240.0), centers=(1, 6))
+FULL = np.ones((1, 16), bool)
+
+
+def buffer_of(cells: dict[tuple[int, int, int], list[ismrmrd.Acquisition]], protocol: Protocol = PLAIN) -> Buffer:
+    """Acquisitions of cells (N, S, LOC) on the full grid."""
+    n_z, n_y, n_x = protocol.matrix
+    center_z, center_y = protocol.steps
+    shape = tuple(1 + max(cell[axis] for cell in cells) for axis in range(3))
+    n_coils = next(iter(cells.values()))[0].active_channels
+    data = np.zeros((n_x, n_y, n_z, n_coils, *shape), np.complex64)
+    headers = np.empty((n_y, n_z, *shape), object)
+    for place in np.ndindex(*headers.shape):
+        headers[place] = ismrmrd.AcquisitionHeader()
+    for cell, acquisitions in cells.items():
+        for acq in acquisitions:
+            row, partition = acq.idx.kspace_encode_step_1, acq.idx.kspace_encode_step_2
+            y, z = row + n_y // 2 - center_y, partition + n_z // 2 - center_z
+            data[:, y, z, :, cell[0], cell[1], cell[2]] = acq.data.T
+            headers[y, z, cell[0], cell[1], cell[2]] = acq.getHead()
+    return Buffer(data, headers)
+
+
+def images(data: Buffer, protocol: Protocol = PLAIN, **settings: Any) -> list[KSpace]:
+    return list(kspaces(data, None, parse_header(header_of(protocol)), ScanConfig(**settings)))
+
+
+def test_averages_along_an_axis_become_one_image() -> None:
+    ksp = measure(body(3), PLAIN)
+    half = sampled_lines(PLAIN, 2, 0)
+    cells = {
+        (n, s, 0): readouts((1 + s) * ksp, PLAIN, FULL if s == 0 else half, contrast=n, average=s)
+        for n in range(2)
+        for s in range(2)
+    }
+    data = buffer_of(cells)
+    assert image_grid(data, ScanConfig()) == (2, 1, 1)
+    found = images(data)
+    assert [(d.index.contrast, d.index.average) for d in found] == [(0, 0), (1, 0)]
+    stream = [acq for cell in cells.values() for acq in cell]
+    for ours, theirs in zip(found, assemble([stream], parse_header(header_of(PLAIN)), ScanConfig(flush="close")), strict=True):
+        np.testing.assert_allclose(ours.ksp, theirs.ksp, atol=1e-6)
+        np.testing.assert_array_equal(ours.sampling, theirs.sampling)
+    assert image_grid(data, ScanConfig(average=False)) == (2, 2, 1)
+    assert [(d.index.contrast, d.index.average) for d in images(data, average=False)] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_volumes_are_taken_with_all_of_their_partitions() -> None:
+    ksp = measure(body(3, slices=4, fov=(20.0, 240.0, 240.0)), VOLUME)
+    lines = np.ones((4, 16), bool)
+    lines[:1], lines[:, :2] = False, False  # before step 0
+    acquisitions = readouts(ksp, VOLUME, lines)
+    (ours,) = images(buffer_of({(0, 0, 0): acquisitions}, VOLUME), VOLUME)
+    (theirs,) = assemble([acquisitions], parse_header(header_of(VOLUME)), ScanConfig())
+    np.testing.assert_array_equal(ours.ksp, theirs.ksp)
+    np.testing.assert_array_equal(ours.mask, theirs.mask)
+    assert bytes(ours.reference) == bytes(theirs.reference)
+    assert (ours.reference.idx.kspace_encode_step_1, ours.reference.idx.kspace_encode_step_2) == (6, 1)
+
+
+def test_interleaved_repetitions_of_a_buffer_calibrate_together() -> None:
+    protocol = Protocol(**{**vars(PLAIN), "mode": "interleaved", "interleaving": "repetition"})
+    ksp = measure(body(3), protocol)
+    data = buffer_of(
+        {(r, 0, 0): readouts(ksp, protocol, sampled_lines(protocol, 2, 0, r), repetition=r) for r in range(2)}, protocol
+    )
+    found = images(data, protocol)
+    assert [d.mask.mean() for d in found] == [0.5, 0.5]
+    assert found[0].calib is found[1].calib
+    np.testing.assert_allclose(found[0].calib, ksp[:, 0], atol=1e-6)
+
+
+def test_buffers_that_do_not_fit_are_refused() -> None:
+    data = buffer_of({(0, 0, 0): readouts(measure(body(3), PLAIN), PLAIN, FULL)})
+    with pytest.raises(EncodingError, match="16 x 16 x 1 does not fit the encoded matrix of 16 x 16 x 4"):
+        images(data, VOLUME)
+    with pytest.raises(EncodingError, match="has headers of shape"):
+        Buffer(data.data, data.headers[:8])
+    broken = data.data.copy()
+    broken[3, 3] = np.nan
+    with pytest.raises(NonFiniteError, match="a buffer holds NaN or Inf"):
+        Buffer(broken, data.headers)
