@@ -1,11 +1,12 @@
 # `make demo`: simulate a scan, reconstruct it, show the pictures. `make test`: all checks. Both set up .venv first.
+# `make docker-test`: build the container images and run them, where something here can.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docker-test clean
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
@@ -26,6 +27,9 @@ check: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docker-test: $(VENV)/installed
+	$(BIN)/python docker/image_test.py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -68,7 +68,11 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
                 return message_id, reader(self.socket)
             self.socket.start_recording()
             reader(self.socket)
-            self.send_bytes(struct.pack("<H", message_id) + self.socket.stop_recording())
+            self.pass_on(message_id, self.socket.stop_recording())
+
+    def pass_on(self, message_id: int, payload: bytes) -> None:
+        """What becomes of a message that is not accepted: the host gets it back."""
+        self.send_bytes(struct.pack("<H", message_id) + payload)
 
     def send(self, item: Any) -> None:
         """Send an item as one message, whole even if another thread passes messages through meanwhile."""
@@ -145,6 +149,7 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         self.socket.begin_message()
         got = self._read_message_identifier()
         if got not in message_ids:
+            self._input_ended = got == constants.GADGET_MESSAGE_CLOSE
             raise ProtocolError(f"expected the {what} (message id {message_ids[0]}), got message id {got}")
         if got == constants.GADGET_MESSAGE_FILENAME:  # a configuration by its name
             name = self.socket.read(FILENAME_BYTES).partition(b"\0")[0].decode(errors="replace")

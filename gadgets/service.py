@@ -11,13 +11,13 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gadgetron.external import constants
 
 from gadgets import acquisitions, buckets, buffers
-from gadgets.connection import GadgetConnection, gadget
+from gadgets.connection import Answer, GadgetConnection, gadget
 from gadgets.metrics import Metrics
 from untrained_recon import __version__
 from untrained_recon.errors import ConfigError, NoImagingDataError, ServiceBusyError
@@ -27,10 +27,19 @@ from untrained_recon.wire import ACQUISITION, BUCKET, RECON_DATA
 
 logger = logging.getLogger(__name__)
 
-ANSWERS = {ACQUISITION: acquisitions.answer, BUCKET: buckets.answer, RECON_DATA: buffers.answer}
 POLL_S = 0.2
 HEALTH_TIMEOUT_S = 5.0
 FAREWELL_S = 5.0
+
+
+class Protocol(NamedTuple):
+    """How a host speaks: the connection that understands it, and who answers each kind of input."""
+
+    connection: type[GadgetConnection]
+    answers: Mapping[int, Answer]
+
+
+GADGETRON = Protocol(GadgetConnection, {ACQUISITION: acquisitions.answer, BUCKET: buckets.answer, RECON_DATA: buffers.answer})
 
 
 class Service:
@@ -42,14 +51,24 @@ class Service:
         pool: Who fits.
         max_scans: Connections at a time; one more is refused with an ERROR.
         metrics: Who counts, see :mod:`gadgets.metrics`.
+        protocol: How the hosts speak.
 
     Attributes:
         addresses: Where it listens; port 0 has become a real one.
     """
 
-    def __init__(self, hosts: Sequence[str], port: int, pool: FitPool, max_scans: int, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        port: int,
+        pool: FitPool,
+        max_scans: int,
+        metrics: Metrics | None = None,
+        protocol: Protocol = GADGETRON,
+    ) -> None:
         self._pool = pool
         self._metrics = metrics or Metrics()
+        self._protocol = protocol
         self._max_scans = max_scans
         self._stopping = threading.Event()
         self._scans: set[threading.Thread] = set()
@@ -101,7 +120,7 @@ class Service:
         start = time.monotonic()
         report: dict[str, Any] = {"peer": peer, "outcome": "ok"}
         try:
-            with GadgetConnection(sock) as connection:
+            with self._protocol.connection(sock) as connection:
                 gadget(lambda guarded: self._reconstruct(guarded, report))(connection)
         except Exception as error:  # the host has been told, and the log
             report["outcome"] = f"{type(error).__name__}: {error}"
@@ -115,14 +134,14 @@ class Service:
             raise ServiceBusyError(f"the service has {self._max_scans} scans already; repeat this one later")
         session = Session(connection.header_xml, connection.properties)
         report.update(scan=session.name, config=session.config.name)
-        connection.accept(*ANSWERS)
+        connection.accept(*self._protocol.answers)
         first = next(connection.iter_with_mids(), None)
         if first is None:
             raise NoImagingDataError("the scan ended without data")
         message_id, item = first
         connection.accept(message_id)
         try:
-            ANSWERS[message_id](connection, session, itertools.chain([item], connection), self._pool)
+            self._protocol.answers[message_id](connection, session, itertools.chain([item], connection), self._pool)
         finally:
             report.update(session.totals)
 

@@ -78,7 +78,7 @@ def test_a_server_that_is_not_there_and_options_that_do_not_fit(small_scan: Path
     chain.write_bytes(CHAIN)
     command = ["replay", str(small_scan), "-o", str(tmp_path / "out.h5"), "--server"]
     gone = CliRunner().invoke(cli, [*command, "localhost:1", "--chain", str(chain)])
-    assert "no Gadgetron server answers at localhost:1" in str(gone.exception)
+    assert "no server answers at localhost:1" in str(gone.exception)
     for rest, message in (
         (["localhost:1"], "--server and --chain go together"),
         (["localhost", "--chain", str(chain)], "not of the form HOST:PORT"),

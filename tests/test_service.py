@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from gadgets.metrics import Metrics, PrometheusMetrics
-from gadgets.service import Service
+from gadgets.service import GADGETRON, Protocol, Service
 from tests.helpers import TIMEOUT_S, Answer, _receive_all, acquisition, read_raw, stream
 from tests.streams import bucket_bytes
 from untrained_recon.assemble import assemble
@@ -52,9 +52,14 @@ def scan(small_scan: Path) -> Scan:
 
 @contextlib.contextmanager
 def running(
-    workers: int = 1, max_scans: int = 64, grace_s: float = 30.0, task: Task | None = None, metrics: Metrics | None = None
+    workers: int = 1,
+    max_scans: int = 64,
+    grace_s: float = 30.0,
+    task: Task | None = None,
+    metrics: Metrics | None = None,
+    protocol: Protocol = GADGETRON,
 ) -> Iterator[Service]:
-    service = Service(["127.0.0.1"], 0, FitPool(["cpu"] * workers, threads=1, task=task), max_scans, metrics)
+    service = Service(["127.0.0.1"], 0, FitPool(["cpu"] * workers, threads=1, task=task), max_scans, metrics, protocol)
     thread = threading.Thread(target=service.run, args=(grace_s,))
     thread.start()
     try:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from untrained_recon import __version__
 from untrained_recon.cli_data import convert
+from untrained_recon.cli_integration import health, integration_test, openrecon_label
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_reproduce import reproduce
 from untrained_recon.cli_service import bench, chain, serve
@@ -139,7 +140,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench, convert, evaluate, reproduce, train_unet):
+for command in (chain, serve, bench, convert, evaluate, reproduce, train_unet, health, integration_test, openrecon_label):
     cli.add_command(command)
 
 

@@ -77,6 +77,14 @@ class ReplayError(ReconError):
     """A replay ended without every expected image: the gadget reported an error, died or left images out."""
 
 
+class UnreachableError(ReplayError):
+    """Nothing answers where a server or the resident service should listen."""
+
+
+class GadgetMissingError(ReplayError):
+    """A server answers, but our gadget is not behind it."""
+
+
 class ServiceBusyError(ReconError):
     """The resident service has as many scans as it takes."""
 

@@ -20,14 +20,15 @@ from typing import TypeAlias
 
 import ismrmrd
 
-from untrained_recon.errors import ProtocolError, ReplayError
-from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, TEXT, WAVEFORM
+from untrained_recon.errors import ProtocolError, ReplayError, UnreachableError
+from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, QUERY, RESPONSE, TEXT, WAVEFORM
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 30.0
+CHUNK = 1 << 20
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
 Returned: TypeAlias = ismrmrd.Image | ismrmrd.Waveform
@@ -124,14 +125,38 @@ class GadgetProcess:
 
 @contextlib.contextmanager
 def server_connection(host: str, port: int) -> Iterator[socket.socket]:
-    """A connection to a running Gadgetron. Raises ReplayError where nothing answers."""
+    """A connection to a running server or service. Raises UnreachableError where nothing answers."""
     try:
         sock = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
     except OSError as error:
-        raise ReplayError(f"no Gadgetron server answers at {host}:{port} ({error})") from error
+        raise UnreachableError(f"no server answers at {host}:{port} ({error})") from error
     with sock:
         sock.settimeout(None)
         yield sock
+
+
+def query(host: str, port: int) -> str:
+    """Ask the resident service how it is, with Gadgetron's QUERY message.
+
+    Returns:
+        JSON: version, scans in progress, scans served, images that wait.
+
+    Raises:
+        UnreachableError: Nothing answers.
+        ReplayError: Something answers, but not that.
+    """
+    with server_connection(host, port) as sock:
+        sock.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            sock.sendall(struct.pack("<HQQQ", QUERY, 0, 0, 6) + b"health")
+            with sock.makefile("rb") as stream:
+                message_id, _, length = struct.unpack("<HQQ", stream.read(18))
+                text = stream.read(min(length, 1 << 16)).decode()
+        except (OSError, struct.error, UnicodeDecodeError) as error:
+            raise ReplayError(f"{host}:{port} does not answer a health query ({error})") from error
+    if message_id != RESPONSE:
+        raise ReplayError(f"{host}:{port} answers a health query with message id {message_id}")
+    return text
 
 
 def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item]) -> Iterator[Returned]:
@@ -150,10 +175,9 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
     sender = _Sender(sock, config, header, items)
     sender.start()
     complaint, closed = "", False
-    stream = sock.makefile("rb")
     try:
         while not closed:
-            item = _receive(stream.read)
+            item = _receive(sock)
             if item is None:
                 closed = True
             elif isinstance(item, str):
@@ -162,8 +186,6 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
                 yield item
     except (ProtocolError, OSError) as broken:
         complaint = complaint or f"the connection broke: {broken}"
-    finally:
-        stream.close()
     sender.join()
     if sender.failure is not None:
         raise sender.failure
@@ -195,14 +217,17 @@ class _Sender(threading.Thread):
                 self._socket.shutdown(socket.SHUT_WR)
 
 
-def _receive(read: Callable[[int], bytes]) -> Returned | str | None:
-    """The next image or waveform, the words of an ERROR or TEXT, or None at CLOSE."""
+def _receive(sock: socket.socket) -> Returned | str | None:
+    """The next image or waveform, the words of an ERROR or TEXT, or None at CLOSE. Nothing beyond is read."""
 
     def exactly(n: int) -> bytes:
-        data = read(n)
-        if len(data) < n:
-            raise ProtocolError("it ended without CLOSE")
-        return data
+        data = bytearray()
+        while len(data) < n:
+            piece = sock.recv(min(n - len(data), CHUNK))
+            if not piece:
+                raise ProtocolError("it ended without CLOSE")
+            data += piece
+        return bytes(data)
 
     (message_id,) = struct.unpack("<H", exactly(2))
     if message_id == CLOSE:

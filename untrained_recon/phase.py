@@ -1,8 +1,8 @@
 """What is known of an image's phase from the centre of k-space alone.
 
 With the phase of low resolution taken out, the rest of the image is nearly real, in as far as its phase is smooth. That halves what
-is unknown, as the symmetry of k-space does in partial Fourier imaging; how far it may be trusted is measured on the calibration data
-themselves.
+is unknown, as the symmetry of k-space does in partial Fourier imaging; how far it may be trusted is measured on the calibration
+data themselves.
 """
 
 import numpy as np

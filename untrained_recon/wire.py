@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from xml.sax.saxutils import quoteattr
 
-CONFIG, HEADER, CLOSE, TEXT, ERROR = 2, 3, 4, 5, 8
+CONFIG, HEADER, CLOSE, TEXT, QUERY, RESPONSE, ERROR = 2, 3, 4, 5, 6, 7, 8
 ACQUISITION, IMAGE, RECON_DATA, IMAGE_ARRAY, WAVEFORM, BUCKET = 1008, 1022, 1023, 1024, 1026, 1050
 
 
