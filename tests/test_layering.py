@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"errors", "types", "wire", "chain"},
+    {"errors", "types", "wire", "chain", "meter"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
@@ -21,7 +21,7 @@ LEVELS = [
     {"volume"},
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
-    {"replay", "bench", "integration"},
+    {"replay", "bench", "bench_speed", "integration"},
     {"junit"},
     {"study.volume"},
     {"study.sampling", "study.rawscan", "study.arrays", "study.resolution", "study.results", "study.panels"},

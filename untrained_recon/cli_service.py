@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -80,6 +81,34 @@ def bench() -> None:
     """Measure, side by side in one run."""
 
 
+@bench.command("speed")
+@click.option("--shape", callback=parse_shape, metavar="NYxNX", default="256x256", show_default=True, help="Matrix.")
+@click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True)
+@click.option("--layers", type=click.IntRange(2, 18), default=5, show_default=True, help="Layers of the network.")
+@click.option("--channels", type=click.IntRange(1, 1024), default=64, show_default=True, help="Channels of its layers.")
+@click.option("--iterations", type=click.IntRange(2), default=20, show_default=True, help="Iterations of each fit.")
+@click.option("--bf16", is_flag=True, help="Also with convolutions in bfloat16.")
+@click.option("--compile", "compiled", is_flag=True, help="Also with torch.compile.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True)
+@click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
+def bench_speed_command(
+    shape: tuple[int, int],
+    coils: int,
+    layers: int,
+    channels: int,
+    iterations: int,
+    bf16: bool,
+    compiled: bool,
+    device: str,
+    output: Path | None,
+) -> None:
+    """The fit beside the plain float32 loop: seconds per iteration, share of the arithmetic peak, memory, growth, other stages."""
+    from untrained_recon.bench_speed import Case, bench_speed
+    from untrained_recon.pipeline import pick_device
+
+    _report(bench_speed(Case(shape, coils, layers, channels, iterations), pick_device(device), bf16, compiled), output)
+
+
 @bench.command("service")
 @click.option(
     "--shape", callback=parse_shape, metavar="NYxNX", default="128x128", show_default=True, help="Lines x samples of the scan."
@@ -105,6 +134,10 @@ def bench_service_command(
 
     simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
     figures = bench_service(simulation, parse_assignments(settings), [int(n) for n in connections.split(",")], workers)
+    _report(figures, output)
+
+
+def _report(figures: Mapping[str, object], output: Path | None) -> None:
     text = json.dumps(figures, indent=2)
     click.echo(text)
     if output is not None:
