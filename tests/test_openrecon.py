@@ -23,10 +23,9 @@ def test_every_parameter_is_a_setting_with_its_default() -> None:
     assert {parameter.id for parameter in label(gpu=False).parameters} == set(SETTINGS)
 
 
-def test_an_image_with_cuda_asks_for_the_presets_of_a_gpu() -> None:
+def test_an_image_with_cuda_says_so() -> None:
     made = label(gpu=True)
     assert made.reconstruction.can_use_gpu
-    assert made.parameters[0].default == "brain-4x"
 
 
 def test_the_command_prints_it_plain_and_encoded() -> None:

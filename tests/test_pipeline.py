@@ -20,7 +20,7 @@ from untrained_recon.images import to_image
 from untrained_recon.metrics import nrmse
 from untrained_recon.networks import ConvDecoder
 from untrained_recon.operators import fft2, to_recon_matrix
-from untrained_recon.pipeline import default_preset, pick_device, reconstruct
+from untrained_recon.pipeline import pick_device, reconstruct
 from untrained_recon.types import KSpace
 
 CPU = torch.device("cpu")
@@ -115,8 +115,6 @@ def test_phase_oversampling_is_cut_to_the_reconstructed_field_of_view(scan: list
 
 def test_devices_that_are_not_there_are_refused_by_name() -> None:
     assert pick_device("cpu") == CPU
-    assert default_preset(CPU) == "fast"
-    assert default_preset(torch.device("cuda")) == "brain-4x"
     with pytest.raises(ConfigError, match="device: 'cuda:63' is not available"):
         pick_device("cuda:63")
 

@@ -19,7 +19,7 @@ from untrained_recon.networks import ImageGenerator, build_network, layer_sizes,
 from untrained_recon.operators import Sense, rss
 from untrained_recon.phantom import coil_maps, head
 from untrained_recon.phase import image_phase
-from untrained_recon.refine import prior, refine
+from untrained_recon.refine import refine, uncertainty
 
 REPEATS = 3
 BASELINE = "plain-float32"
@@ -229,8 +229,8 @@ def _one_image(case: Case, device: torch.device, s_per_iteration: float) -> dict
     def refinement() -> None:
         phase = image_phase(operator.mps, ksp, mask)
         demodulated = Sense(operator.mps * phase, operator.mask)
-        settings = prior(demodulated, ksp, ksp, mask, mask.size / int(mask.sum()))
-        refine(demodulated, ksp, operator.adjoint(ksp) * phase.conj(), settings, preset.refine.iterations, math.inf)
+        error = uncertainty(demodulated, ksp, ksp, mask)
+        refine(demodulated, ksp, operator.adjoint(ksp) * phase.conj(), error, preset.refine.iterations, math.inf)
 
     return {
         "maps": seconds(device, lambda: estimate_maps(numbers, mask, preset.maps, device)),

@@ -34,7 +34,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("raw", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="Image file to write.")
-@click.option("--config", "config", metavar="NAME|FILE.yaml", help="Preset or YAML file; the default depends on the device.")
+@click.option("--config", "config", metavar="NAME|FILE.yaml", help="Preset or YAML file.  [default: fast]")
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; repeatable.")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")

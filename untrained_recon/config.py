@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from untrained_recon.errors import ConfigError
 
 PRESETS = "untrained_recon.presets"
+DEFAULT_PRESET = "fast"
 
 
 class Section(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from untrained_recon import __version__
-from untrained_recon.config import preset_names
+from untrained_recon.config import DEFAULT_PRESET, preset_names
 
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 PORT = 9002
@@ -101,7 +101,7 @@ class General(_Part):
     name: Text = Text(en="Un-trained reconstruction")
     version: str = Field(default=__version__, pattern=r"^\d+\.\d+\.\d+$", validate_default=True)
     vendor: str = "untrained-recon"
-    information: Text = Text(en="Reconstruction of accelerated 2-D Cartesian scans by an un-trained network. For research only.")
+    information: Text = Text(en="Reconstruction of accelerated Cartesian scans by an un-trained network. For research only.")
     id: str = "untrainedrecon"
     regulatory_information: Regulatory = Regulatory()
 
@@ -141,7 +141,7 @@ def label(gpu: bool) -> Label:
     """The label of our image.
 
     Args:
-        gpu: Whether the image holds PyTorch with CUDA; the default preset follows.
+        gpu: Whether the image holds PyTorch with CUDA.
     """
     presets = [Choice(id=name, name=Text(en=name)) for name in preset_names()]
     return Label(
@@ -150,8 +150,8 @@ def label(gpu: bool) -> Label:
             ChoiceParameter(
                 id="config",
                 label=Text(en="Preset"),
-                information=Text(en="Network and fit; fast is for CPUs"),
-                default="brain-4x" if gpu else "fast",
+                information=Text(en="Network, fit and refinement"),
+                default=DEFAULT_PRESET,
                 values=presets,
             ),
             IntParameter(

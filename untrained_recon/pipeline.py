@@ -31,11 +31,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def default_preset(device: torch.device) -> str:
-    """The preset that is used where none is named: one that a GPU finishes in time, or one for the CPU."""
-    return "brain-4x" if device.type == "cuda" else "fast"
-
-
 def reconstruct(
     data: KSpace, config: Config, device: torch.device, callback: Callback | None = None, seconds: float = math.inf
 ) -> Reconstruction:

@@ -14,11 +14,11 @@ import ismrmrd
 import torch
 
 from untrained_recon.assemble import assemble
-from untrained_recon.config import Config, load_config
+from untrained_recon.config import DEFAULT_PRESET, Config, load_config
 from untrained_recon.header import parse_header
 from untrained_recon.images import to_image
 from untrained_recon.jobs import Jobs
-from untrained_recon.pipeline import default_preset, pick_device
+from untrained_recon.pipeline import pick_device
 from untrained_recon.types import Encoding, KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -30,15 +30,14 @@ def resolve(properties: Mapping[str, str]) -> tuple[Config, torch.device]:
     """Configuration and device from a host's properties.
 
     Args:
-        properties: ``config`` names a preset or a YAML file (the default depends on the device); every other key is a dotted path
-            of the configuration, its value in YAML notation.
+        properties: ``config`` names a preset or a YAML file (without it: ``DEFAULT_PRESET``); every other key is a dotted path of the
+            configuration, its value in YAML notation.
 
     Raises:
         ConfigError: See :func:`untrained_recon.config.load_config`; also a device that is not there.
     """
     overrides = dict(properties)
-    name = overrides.pop("config", "") or default_preset(pick_device("auto" if overrides.get("device") != "cpu" else "cpu"))
-    config = load_config(name, overrides)
+    config = load_config(overrides.pop("config", "") or DEFAULT_PRESET, overrides)
     return config, pick_device(config.device)
 
 
