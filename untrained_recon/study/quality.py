@@ -20,17 +20,18 @@ from untrained_recon.baselines import METHODS
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError
 from untrained_recon.metrics import OURS as OUR_CONVENTION
-from untrained_recon.metrics import PAPER, quality
+from untrained_recon.metrics import PAPER, Region, quality
 from untrained_recon.study.evaluate import Plan, evaluate
 from untrained_recon.study.results import Row
 from untrained_recon.study.summary import frame, paired, summarise
+from untrained_recon.types import FloatArray
 
 OURS = "ours"
 BEST = "best oracle"
 ORACLES = ("cg-sense", "l1-wavelet", "tv")
 BART_ORACLES = ("bart-l1-wavelet", "bart-tv")
 FACTORS = tuple(2.0**n for n in range(-4, 6))  # of a method's default λ
-REGIONS = ("whole", "foreground")
+REGIONS: tuple[Region, ...] = ("whole", "foreground")
 MEASURES = ("psnr", "ssim", "vif")
 SCORES = [f"{c.name}, {region}: {measure}" for c in (OUR_CONVENTION, PAPER) for region in REGIONS for measure in MEASURES]
 CHOOSER = "ours: psnr"
@@ -48,7 +49,7 @@ NOTES = (
     "channels, input 4×4 from N(0, 1), Adam 0.01, 2500 iterations) in our plain loop; not deepinv itself. Ours scales the data "
     "and puts the samples back, which deepinv does not, and has no biases; the time budget holds for it too.",
     "ours: preset fast, one configuration, chosen without the truth; the time budget does not touch it.",
-    "Means and 95 % intervals (Student's t) are over images, after the mean over mask seeds; images of one volume are counted as if "
+    "Means and 95 % intervals (Student's t) are over images, after the mean over mask seeds; images of one volume count as if "
     "they were independent.",
 )
 
@@ -130,8 +131,8 @@ def choose(table: pandas.DataFrame) -> pandas.DataFrame:
         table: Rows of an evaluation of :func:`contenders`, see :func:`untrained_recon.study.summary.frame`.
 
     Returns:
-        The chosen rows with the method's bare name, and columns ``lamda`` (NaN where there is none), ``at_edge`` (whether it was the
-        smallest or largest of the grid) and ``grid_seconds``.
+        The chosen rows with the method's bare name, and columns ``lamda`` (NaN where there is none), ``at_edge`` (whether it was
+        the smallest or largest of the grid) and ``grid_seconds``.
     """
     parts = table["method"].str.partition("@")
     named = table.assign(method=parts[0], lamda=pandas.to_numeric(parts[2], errors="coerce"))
@@ -160,15 +161,12 @@ def compared(images: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFra
     best = oracles.loc[oracles.groupby(IMAGE)[SCORES[0]].idxmax()].assign(method=BEST)
     scores = [*SCORES, "seconds"]
     each = _mean_over_seeds(pandas.concat([images, best]), scores)
-    others_minus_ours = paired(each, OURS, scores)
-    differences = others_minus_ours.assign(
-        mean=-others_minus_ours["mean"], low=-others_minus_ours["high"], high=-others_minus_ours["low"]
-    )
-    return summarise(each, scores), differences
+    theirs = paired(each, OURS, scores)  # minus ours
+    return summarise(each, scores), theirs.assign(mean=-theirs["mean"], low=-theirs["high"], high=-theirs["low"])
 
 
-def _scores(img: np.ndarray, truth: np.ndarray) -> list[float]:
-    found = [quality(img, truth, c, region) for c in (OUR_CONVENTION, PAPER) for region in ("whole", "foreground")]  # type: ignore[arg-type]
+def _scores(img: FloatArray, truth: FloatArray) -> list[float]:
+    found = [quality(img, truth, convention, region) for convention in (OUR_CONVENTION, PAPER) for region in REGIONS]
     return [getattr(values, measure) for values in found for measure in MEASURES]
 
 
