@@ -143,7 +143,8 @@ def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, mon
     arguments += ["--slices", "all", "--device", "cpu"]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert "ours minus each" in result.output
+    assert "convention paper: ours minus each" in result.output
+    assert "ours - best" in result.output
     assert "This oracle flatters them" in " ".join(result.output.split())
     table = pandas.read_csv(tmp_path / "quality.csv")
     assert list(table["method"]) == ["zero-filled", "cg-sense", OURS] * 2
