@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 import torch
 
 from untrained_recon.operators import fft2
 from untrained_recon.phantom import coil_maps, head
-from untrained_recon.phase import image_phase, imaginary_share
+from untrained_recon.phase import image_phase
 from untrained_recon.types import BoolArray
 
 SHAPE = (64, 60)
@@ -32,12 +31,3 @@ def test_a_smooth_phase_is_found_where_there_is_signal() -> None:
     inside = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)) > 0.3)
     error = (found * torch.polar(torch.ones(SHAPE), -smooth_phase())).angle().abs()[inside]
     assert error.median() < 0.05
-
-
-def test_the_imaginary_share_tells_smooth_phase_from_rough() -> None:
-    rough = 3 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
-    smooth = imaginary_share(*measured(smooth_phase()))
-    assert smooth < 0.1
-    assert imaginary_share(*measured(rough)) > 0.5
-    mps, calib, mask = measured(smooth_phase())
-    assert imaginary_share(mps, 1e-5 * calib, mask) == pytest.approx(smooth, rel=1e-3)

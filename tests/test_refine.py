@@ -4,7 +4,7 @@ import torch
 
 from untrained_recon.operators import Sense
 from untrained_recon.phantom import coil_maps, head
-from untrained_recon.refine import Prior, noise_level, prior, refine
+from untrained_recon.refine import FIRST, LAST, noise_level, refine, uncertainty
 from untrained_recon.types import BoolArray
 
 SHAPE = (64, 64)
@@ -29,29 +29,36 @@ def relative(img: torch.Tensor, truth: torch.Tensor) -> float:
 
 def test_refinement_takes_aliasing_and_noise_away_wherever_it_starts() -> None:
     operator, ksp, truth, calib_mask = problem(0.02)
-    settings = prior(operator, ksp, ksp, calib_mask, acceleration=3.0)
+    error = uncertainty(operator, ksp, ksp, calib_mask)
     start = operator.adjoint(ksp)
-    found = refine(operator, ksp, start, settings, 25, 1000.0)
+    found = refine(operator, ksp, start, error, 25, 1000.0)
     assert relative(found, truth) < 0.4 * relative(start, truth)
-    other = refine(operator, ksp, truth, settings, 25, 1000.0)
+    other = refine(operator, ksp, truth, error, 25, 1000.0)
     assert relative(found, other) < 0.5 * relative(start, truth)
 
 
 def test_refinement_scales_with_the_data() -> None:
     operator, ksp, _, calib_mask = problem(0.02)
     found = [
-        refine(operator, s * ksp, s * operator.adjoint(ksp), prior(operator, s * ksp, s * ksp, calib_mask, 3.0), 5, 1000.0) / s
+        refine(operator, s * ksp, s * operator.adjoint(ksp), uncertainty(operator, s * ksp, s * ksp, calib_mask), 5, 1000.0) / s
         for s in (1.0, 2.0**-20)
     ]
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
 
 
 def test_out_of_time_the_threshold_is_down_at_once() -> None:
-    operator, ksp, truth, calib_mask = problem(0.02)
-    settings = prior(operator, ksp, ksp, calib_mask, 3.0)
-    late = refine(operator, ksp, truth, settings, 25, 1e-9)
-    once = refine(operator, ksp, truth, Prior(settings.last, settings.last, settings.realness), 1, 1000.0)
+    operator, ksp, truth, _ = problem(0.02)
+    late = refine(operator, ksp, truth, 0.1, 25, 1e-9)
+    once = refine(operator, ksp, truth, 0.1 * LAST / FIRST, 1, 1000.0)
     torch.testing.assert_close(late, once)
+
+
+def test_the_uncertainty_is_the_noise_where_the_maps_are_right_and_more_where_they_are_not() -> None:
+    operator, ksp, _, calib_mask = problem(0.02)
+    noise = 0.02 * 2**0.5
+    assert uncertainty(operator, ksp, ksp, calib_mask) == pytest.approx(noise, rel=0.3)
+    wrong = Sense(operator.mps.roll(8, -1), operator.mask)
+    assert uncertainty(wrong, ksp, ksp, calib_mask) > 2 * noise
 
 
 def test_the_noise_level_is_that_of_the_corners() -> None:
@@ -60,8 +67,3 @@ def test_the_noise_level_is_that_of_the_corners() -> None:
     mask[::2] = True
     assert noise_level(torch.view_as_complex(noise), mask) == pytest.approx(2**0.5, rel=0.05)
     assert noise_level(torch.view_as_complex(noise), torch.zeros(128, 128, dtype=torch.bool)) == 0.0
-
-
-def test_images_of_smooth_phase_are_expected_to_be_real() -> None:
-    operator, ksp, _, calib_mask = problem(0.001)
-    assert prior(operator, ksp, ksp, calib_mask, 3.0).realness > 0.01

@@ -12,7 +12,7 @@ from torch.nn import functional
 PATCH = 6
 STRIDE = 3
 REACH = 8
-GROUP = 16
+GROUP = 32
 KAISER_BETA = 2.0
 
 

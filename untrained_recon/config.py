@@ -45,7 +45,7 @@ class MapsConfig(Section):
     calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines and columns to use")
     kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
     thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
-    crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
+    crop: float = Field(0.0, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
 
 
 class NetworkConfig(Section):

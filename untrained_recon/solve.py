@@ -19,7 +19,7 @@ from untrained_recon.networks import build_network
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.operators import CoilFourier, LinearOperator, Sense, data_consistency, ifft2, rss, to_recon_matrix
 from untrained_recon.phase import image_phase
-from untrained_recon.refine import prior, refine
+from untrained_recon.refine import refine, uncertainty
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
@@ -156,8 +156,8 @@ def _refined(operator: Sense, ksp: Tensor, img: Tensor, data: KSpace, iterations
     calib = torch.from_numpy(data.calib).to(ksp.device)
     phase = image_phase(operator.mps, calib, data.calib_mask)
     demodulated = Sense(operator.mps * phase, operator.mask)
-    settings = prior(demodulated, ksp, calib, data.calib_mask, data.acceleration)
-    return phase * refine(demodulated, ksp, img * phase.conj(), settings, iterations, seconds)
+    error = uncertainty(demodulated, ksp, calib, data.calib_mask)
+    return phase * refine(demodulated, ksp, img * phase.conj(), error, iterations, seconds)
 
 
 def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
