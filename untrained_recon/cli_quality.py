@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 @click.command("quality")
 @click.argument("data", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
-@click.option("-o", "--output", type=FOLDER, required=True, help="Folder for images, JSON and CSV; resumed if it exists.")
+@click.option(
+    "-o",
+    "--output",
+    type=FOLDER,
+    required=True,
+    help="Folder for this run's images, JSON and CSV; resumed if it exists. One for each resolution.",
+)
 @click.option("--accel", "accels", type=click.IntRange(2, 32), multiple=True, default=[4, 8], show_default=True, help="Repeatable.")
 @click.option(
     "--pattern",
