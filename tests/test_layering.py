@@ -24,10 +24,11 @@ LEVELS = [
     {"replay", "bench", "bench_speed", "integration"},
     {"junit"},
     {"study.volume"},
-    {"study.sampling", "study.rawscan", "study.arrays", "study.resolution", "study.results", "study.panels"},
+    {"study.sampling", "study.rawscan", "study.arrays", "study.resolution", "study.whiten", "study.results", "study.panels"},
     {"study.fastmri", "study.summary"},
     {"study.files"},
     {"study.convert", "study.pairs", "study.train_unet", "study.evaluate", "study.page"},
+    {"study.quality"},
     {"study.reproduce.context", "study.reproduce.outcome", "study.reproduce.paper"},
     {"study.reproduce.trained", "study.reproduce.averaging", "study.reproduce.grids"},
     {"study.reproduce.tables"},
@@ -35,7 +36,7 @@ LEVELS = [
     {"study.reproduce.layers"},
     {"study.reproduce.targets"},
     {"cli_service", "cli_data", "cli_study", "cli_integration"},
-    {"cli_reproduce"},
+    {"cli_reproduce", "cli_quality"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -14,6 +14,7 @@ from untrained_recon import __version__
 from untrained_recon.cli_data import convert
 from untrained_recon.cli_integration import health, integration_test, openrecon_label
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
+from untrained_recon.cli_quality import bench_quality_command
 from untrained_recon.cli_reproduce import reproduce
 from untrained_recon.cli_service import bench, chain, serve
 from untrained_recon.cli_study import evaluate, train_unet
@@ -142,6 +143,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> No
 
 for command in (chain, serve, bench, convert, evaluate, reproduce, train_unet, health, integration_test, openrecon_label):
     cli.add_command(command)
+bench.add_command(bench_quality_command)
 
 
 def main() -> None:

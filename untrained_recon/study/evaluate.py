@@ -20,6 +20,7 @@ from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import CONVENTIONS, MEASURES, Key, ResultsFile, Row
 from untrained_recon.study.sampling import sample, truth
 from untrained_recon.study.volume import Volume
+from untrained_recon.study.whiten import Prewhitened
 from untrained_recon.types import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Plan:
         samplings: How the images are undersampled.
         slices: The middle image of every file, or all of them.
         resolution: Lines and samples to keep at most of every image's k-space, about its centre; 0 keeps all.
+        prewhiten: Prewhiten every image first, see :class:`untrained_recon.study.whiten.Prewhitened`.
     """
 
     paths: Sequence[Path]
@@ -44,6 +46,7 @@ class Plan:
     samplings: Sequence[Sampling]
     slices: Literal["middle", "all"] = "middle"
     resolution: int = 0
+    prewhiten: bool = False
 
 
 def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Row], None] = lambda _: None) -> list[Row]:
@@ -74,7 +77,8 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
 def _evaluate_file(path: Path, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]) -> Iterator[Row]:
     try:
         with open_volume(path) as full:
-            volume = LowResolution(full, plan.resolution) if plan.resolution else full
+            volume = Prewhitened(full) if plan.prewhiten else full
+            volume = LowResolution(volume, plan.resolution) if plan.resolution else volume
             for item in range(len(volume)) if plan.slices == "all" else [len(volume) // 2]:
                 keys = [_key(volume, item, sampling, method, plan) for sampling in plan.samplings for method in plan.methods]
                 if all(key in known for key in keys):

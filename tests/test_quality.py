@@ -1,0 +1,172 @@
+"""The benchmark of image quality: prewhitening, the oracle, paired differences, and all of it on a tiny volume."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from click.testing import CliRunner
+
+from untrained_recon.cli import cli
+from untrained_recon.config import Config, load_config
+from untrained_recon.errors import NoiseError
+from untrained_recon.noise import covariance
+from untrained_recon.operators import fft2
+from untrained_recon.phantom import coil_maps, head
+from untrained_recon.study.files import open_volume
+from untrained_recon.study.quality import BEST, NOTES, OURS, SCORES, choose, compared, contenders, lamda_grid
+from untrained_recon.study.sampling import truth
+from untrained_recon.study.whiten import Prewhitened, corner_samples
+
+PSNR = SCORES[0]
+MIXING = np.array([[1.0, 0, 0, 0], [0.5, 0.8, 0, 0], [0.2j, -0.3, 0.7, 0], [0, 0.4, 0.1j, 0.9]])
+
+
+def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Standard deviation 1 in the real and in the imaginary part, mixed over the coils."""
+    rng = np.random.default_rng(seed)
+    return np.tensordot(MIXING, rng.normal(size=shape) + 1j * rng.normal(size=shape), 1)
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images with correlated noise."""
+    path = tmp_path_factory.mktemp("kspace") / "head.npy"
+    imgs = [coil_maps((64, 48), 4) * head((64, 48), 0.0, n) for n in range(2)]
+    ksp = [fft2(torch.from_numpy(img)).numpy() + 1e-3 * noise((4, 64, 48), n) for n, img in enumerate(imgs)]
+    np.save(path, np.stack(ksp).astype(np.complex64))
+    return path
+
+
+def test_prewhitening_gives_noise_of_unit_standard_deviation_in_both_parts(tmp_path: Path) -> None:
+    path = tmp_path / "noise.npy"
+    np.save(path, (37.0 * noise((4, 128, 96), 0)).astype(np.complex64)[None])
+    with open_volume(path) as raw:
+        white = Prewhitened(raw)[0]
+        assert white.shape == raw[0].shape
+    np.testing.assert_allclose(covariance(corner_samples(white)), 2 * np.eye(4), atol=1e-5)  # by construction
+    np.testing.assert_allclose(covariance(white.reshape(4, -1)), 2 * np.eye(4), atol=0.3)  # what was not looked at
+    assert white.real.std() == pytest.approx(1, rel=0.05)
+    assert white.imag.std() == pytest.approx(1, rel=0.05)
+
+
+def test_corners_are_beyond_0_42_on_both_axes_and_zeros_there_are_no_noise() -> None:
+    ksp = np.ones((2, 100, 50), np.complex64)
+    assert corner_samples(ksp).shape == (2, 15 * 7)  # -50 … -43 and 43 … 49; -25 … -22 and 22 … 24
+    ksp[:, 0] = 0
+    assert corner_samples(ksp).shape == (2, 14 * 7)
+
+
+def test_empty_corners_are_a_named_error(tmp_path: Path) -> None:
+    np.save(tmp_path / "padded.npy", np.pad(np.ones((1, 2, 40, 40), np.complex64), ((0, 0), (0, 0), (12, 12), (12, 12))))
+    with open_volume(tmp_path / "padded.npy") as raw, pytest.raises(NoiseError, match="0 samples"):
+        Prewhitened(raw)[0]
+
+
+def test_prewhitening_keeps_the_object(volume: Path) -> None:
+    with open_volume(volume) as raw:
+        white = Prewhitened(raw)
+        assert len(white) == len(raw) == 2
+        before, after = truth(raw[0], raw.encoding), truth(white[0], white.encoding)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9
+
+
+def test_the_grid_is_geometric_around_the_default() -> None:
+    grid = [config.baseline.lamda for config in lamda_grid("tv").values()]
+    assert 0.002 in grid
+    np.testing.assert_allclose(np.divide(grid[1:], grid[:-1]), 2, rtol=1e-3)
+
+
+def evaluated(method: str, psnr: float, item: int = 0) -> dict[str, object]:
+    return {"volume": "a", "item": item, "sampling": "s-seed0", "method": method, "ours: psnr": psnr, "seconds": 1.5}
+
+
+def test_the_oracle_takes_the_lamda_with_the_best_psnr_of_each_image() -> None:
+    values = {"tv@0.1": (30.0, 20.0), "tv@0.2": (33.0, 21.0), "tv@0.4": (31.0, 25.0), "ours": (32.0, 24.0)}
+    table = pandas.DataFrame([evaluated(name, psnr[item], item) for item in (0, 1) for name, psnr in values.items()])
+    found = choose(table).set_index(["item", "method"])
+    assert len(found) == 4
+    assert dict(found.loc[(0, "tv"), ["lamda", "at_edge", "grid_seconds"]]) == {"lamda": 0.2, "at_edge": False, "grid_seconds": 4.5}
+    assert dict(found.loc[(1, "tv"), ["lamda", "at_edge"]]) == {"lamda": 0.4, "at_edge": True}
+    assert np.isnan(found.loc[(0, "ours"), "lamda"])
+    assert not found.loc[(0, "ours"), "at_edge"]
+
+
+def test_differences_are_ours_minus_the_others_over_images_after_the_mean_over_seeds() -> None:
+    psnr = {  # volume: (seed 0, seed 1)
+        "tv": {"a": (30.0, 32.0), "b": (28.0, 28.0)},
+        "cg-sense": {"a": (29.0, 33.0), "b": (20.0, 20.0)},
+        OURS: {"a": (33.0, 35.0), "b": (30.0, 32.0)},
+    }
+    images = pandas.DataFrame(
+        {"volume": name, "item": 0, "sampling": f"random-4x-seed{seed}", "method": method, "seconds": 1.0, PSNR: value}
+        | {"lamda": np.nan if method == OURS else 0.1}
+        | dict.fromkeys(SCORES[1:], 0.5)
+        for method, volumes in psnr.items()
+        for name, values in volumes.items()
+        for seed, value in enumerate(values)
+    )
+    means, differences = compared(images)
+    found = differences[differences["score"] == PSNR].set_index("method")
+    assert set(found["sampling"]) == {"random-4x"}
+    assert dict(found["mean"]) == pytest.approx({"tv": 3.0, "cg-sense": 7.0, BEST: 2.75})
+    assert set(found["images"]) == {2}
+    # tv: 3 and 3; best: tv then cg-sense on a (3 and 2), tv on b (2 and 4): 2.5 and 3; t(0.975, 1) = 12.706
+    assert found.loc["tv", "low"] == found.loc["tv", "high"] == pytest.approx(3.0)
+    assert found.loc[BEST, "high"] - found.loc[BEST, "mean"] == pytest.approx(12.7062 * 0.25, rel=1e-4)
+    assert found.loc[BEST, "mean"] - found.loc[BEST, "low"] == pytest.approx(12.7062 * 0.25, rel=1e-4)
+    ours = means[(means["score"] == PSNR) & (means["method"] == OURS)]
+    assert float(ours["mean"].iloc[0]) == pytest.approx(32.5)
+
+
+def test_all_methods_share_maps_and_data_consistency() -> None:
+    found = contenders(5.0)
+    assert {"zero-filled", "cg-sense@0.01", "l1-wavelet@0.001", "tv@0.002", "paper", "deepinv-settings", OURS} <= set(found)
+    assert {config.maps for config in found.values()} == {load_config("fast").maps}
+    assert all(config.recon.data_consistency for config in found.values())
+    assert (found["paper"].fit.iterations, found["paper"].fit.time_budget_s, found[OURS].fit.time_budget_s) == (3000, 5.0, 0.0)
+    deepinv = found["deepinv-settings"].network
+    assert (deepinv.layers, deepinv.channels, deepinv.in_size, deepinv.extra_layer) == (7, 256, [4, 4], True)
+
+
+def few(budget_s: float) -> dict[str, Config]:
+    quick = {"network.channels": "8", "fit.iterations": "20", "refine.iterations": "2"}
+    grid = dict(list(lamda_grid("cg-sense").items())[3:6])
+    return {"zero-filled": load_config("fast", {"recon.method": "zero-filled"}), **grid, OURS: load_config("fast", quick)}
+
+
+def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.study.quality.contenders", few)
+    arguments = ["bench", "quality", str(volume), "-o", str(tmp_path), "--accel", "3", "--pattern", "random", "--acs", "14"]
+    arguments += ["--slices", "all", "--device", "cpu"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "convention paper: ours minus each" in result.output
+    assert "ours - best" in result.output
+    assert "This oracle flatters them" in " ".join(result.output.split())
+    table = pandas.read_csv(tmp_path / "quality.csv")
+    assert list(table["method"]) == ["zero-filled", "cg-sense", OURS] * 2
+    assert np.isfinite(table[SCORES]).all(axis=None)
+    found = json.loads((tmp_path / "quality.json").read_text())
+    assert (found["notes"], found["failures"]) == (list(NOTES), [])
+    methods = {row["method"] for row in found["differences"]}
+    assert methods == {"zero-filled", "cg-sense", BEST}
+    zero, cg = (table[table["method"] == name].set_index("item")[PSNR] for name in ("zero-filled", "cg-sense"))
+    assert (cg > zero).all()
+    again = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert "cg-sense@" not in again.output  # no row was computed again
+    pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "quality.csv"), table)
+
+
+def test_a_file_that_fails_is_named_after_the_tables_of_the_others(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("untrained_recon.study.quality.contenders", few)
+    np.save(tmp_path / "empty.npy", np.zeros((1, 2, 32, 32), np.complex64))
+    arguments = ["bench", "quality", str(volume), str(tmp_path / "empty.npy"), "-o", str(tmp_path / "out"), "--accel", "3"]
+    result = CliRunner().invoke(cli, [*arguments, "--pattern", "random", "--acs", "14", "--device", "cpu"])
+    assert "1 images failed" in str(result.exception)
+    failures = json.loads((tmp_path / "out" / "quality.json").read_text())["failures"]
+    assert [(row["volume"], row["error"].split(":")[0]) for row in failures] == [("empty", "NoiseError")]

@@ -1,0 +1,112 @@
+"""The command `bench quality`."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from untrained_recon.cli_study import FOLDER, row_line
+from untrained_recon.errors import EvaluationError
+from untrained_recon.masks import Pattern
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@click.command("quality")
+@click.argument("data", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=FOLDER,
+    required=True,
+    help="Folder for this run's images, JSON and CSV; resumed if it exists. One for each resolution.",
+)
+@click.option("--accel", "accels", type=click.IntRange(2, 32), multiple=True, default=[4, 8], show_default=True, help="Repeatable.")
+@click.option(
+    "--pattern",
+    "patterns",
+    type=click.Choice(get_args(Pattern)),
+    multiple=True,
+    default=["random", "equispaced"],
+    show_default=True,
+    help="Repeatable.",
+)
+@click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="ACS lines; below 1 their share of all.")
+@click.option("--mask-seed", "seeds", type=click.IntRange(0), multiple=True, default=[0], show_default=True, help="Repeatable.")
+@click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
+@click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True)
+@click.option(
+    "--budget-s", type=click.FloatRange(0), default=0.0, help="Seconds for a fit of the published networks; 0: all iterations."
+)
+@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where the networks are fitted.")
+def bench_quality_command(
+    data: tuple[Path, ...],
+    output: Path,
+    accels: tuple[int, ...],
+    patterns: tuple[Pattern, ...],
+    acs: float,
+    seeds: tuple[int, ...],
+    resolution: int,
+    slices: Literal["middle", "all"],
+    budget_s: float,
+    device: str,
+) -> None:
+    """Image quality beside conventional methods tuned by the truth and published networks, on the fully sampled k-space of DATA."""
+    from untrained_recon.masks import Sampling
+    from untrained_recon.metrics import OURS, PAPER
+    from untrained_recon.pipeline import pick_device
+    from untrained_recon.study.evaluate import Plan
+    from untrained_recon.study.files import find_volumes
+    from untrained_recon.study.quality import NOTES, compare, contenders
+
+    paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
+    samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
+    plan = Plan(paths, contenders(budget_s), samplings, slices, resolution, prewhiten=True)
+    found = compare(plan, output, pick_device(device), lambda row: click.echo(row_line(row), err=True))
+    console = Console()
+    console.print(_each_image(found.images))
+    for sampling, means in found.means.groupby("sampling", sort=False):
+        differences = found.differences[found.differences["sampling"] == sampling]
+        for convention in (OURS, PAPER):
+            console.print(_table(f"{sampling}, convention {convention.name}: means", means, convention.name))
+            console.print(_table(f"{sampling}, convention {convention.name}: ours minus each", differences, convention.name))
+    console.print("± is half of the 95 % interval of the mean.")
+    for note in NOTES:
+        console.print(f"- {note}", highlight=False)
+    click.echo(f"figures in {output / 'quality.json'} and {output / 'quality.csv'}")
+    if found.failures:
+        raise EvaluationError(f"{len(found.failures)} images failed; {output / 'quality.json'} names them")
+
+
+def _each_image(images: "pandas.DataFrame") -> Table:
+    """PSNR of every image, of ours beside the best oracle."""
+    from untrained_recon.study.quality import CHOSEN, IMAGE, OURS, best_oracles
+
+    table = Table("image", "sampling", "ours", "best oracle", "", "ours - best", title=f"PSNR in dB ({CHOSEN})")
+    ours, best = (rows.set_index(IMAGE).to_dict("index") for rows in (images[images["method"] == OURS], best_oracles(images)))
+    for key in [key for key in best if key in ours]:
+        volume, item, sampling = key
+        psnr, theirs = ours[key][CHOSEN], best[key][CHOSEN]
+        name = f"{best[key]['method']}, λ {best[key]['lamda']:g}"
+        table.add_row(f"{volume}, {item}", sampling, f"{psnr:.2f}", f"{theirs:.2f}", name, f"{psnr - theirs:+.2f}")
+    return table
+
+
+def _table(title: str, figures: "pandas.DataFrame", convention: str) -> Table:
+    """A row for every method, a column for every score of a convention and for the seconds."""
+    scores = [score for score in figures["score"].unique() if score == "seconds" or score.startswith(f"{convention}, ")]
+    table = Table(Column("method", no_wrap=True), *(score.removeprefix(f"{convention}, ") for score in scores), title=title)
+    cells = {(row["method"], row["score"]): _cell(row) for row in figures.to_dict("records")}
+    for method in figures["method"].unique():
+        table.add_row(method, *(cells[method, score] for score in scores))
+    return table
+
+
+def _cell(row: dict[Hashable, Any]) -> str:
+    digits = 2 if row["score"].endswith("psnr") else 1 if row["score"] == "seconds" else 3
+    mean, half = (f"{value:.{digits}f}" for value in (row["mean"], row["high"] - row["mean"]))
+    return mean if half == "nan" else f"{mean} ± {half}"
