@@ -50,7 +50,7 @@ def test_every_image_gets_a_row_and_cg_sense_beats_zero_filling(files: Path, tmp
         (volume, item, method) for volume, items in (("one", 1), ("three", 3)) for item in range(items) for method in ("cg", "zero")
     ]
     for cg, zero in zip(rows[::2], rows[1::2], strict=True):
-        assert cg.scores["ours: nrmse"] < 0.7 * zero.scores["ours: nrmse"]
+        assert cg.scores["ours: nrmse"] < 0.8 * zero.scores["ours: nrmse"]
         assert cg.scores["ours: psnr"] > zero.scores["ours: psnr"]
         assert cg.acceleration == zero.acceleration > 1.5
     assert list(ResultsFile(tmp_path / RESULTS).rows()) == rows or np.isnan(rows[0].scores["ours: ms_ssim"])

@@ -30,8 +30,8 @@ def resolve(properties: Mapping[str, str]) -> tuple[Config, torch.device]:
     """Configuration and device from a host's properties.
 
     Args:
-        properties: ``config`` names a preset or a YAML file (without it: ``DEFAULT_PRESET``); every other key is a dotted path of the
-            configuration, its value in YAML notation.
+        properties: ``config`` names a preset or a YAML file (without it: ``DEFAULT_PRESET``); every other key is a dotted path of
+            the configuration, its value in YAML notation.
 
     Raises:
         ConfigError: See :func:`untrained_recon.config.load_config`; also a device that is not there.
