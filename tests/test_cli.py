@@ -19,7 +19,18 @@ from tests.helpers import read_raw
 from untrained_recon.metrics import nrmse
 from untrained_recon.monitor import Monitor
 
-QUICK = ("--config", "fast", "--set", "fit.iterations=3", "--set", "network.channels=8", "--device", "cpu")
+QUICK = (
+    "--config",
+    "fast",
+    "--set",
+    "fit.iterations=3",
+    "--set",
+    "network.channels=8",
+    "--set",
+    "refine.iterations=2",
+    "--device",
+    "cpu",
+)
 
 
 def untrained_recon(*arguments: object) -> subprocess.CompletedProcess[str]:

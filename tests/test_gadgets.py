@@ -29,7 +29,7 @@ from untrained_recon.errors import (
 )
 from untrained_recon.wire import CLOSE, CONFIG, HEADER
 
-QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "device": "cpu"}
+QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "refine.iterations": "2", "device": "cpu"}
 
 
 def guarded(sock: socket.socket) -> None:

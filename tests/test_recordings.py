@@ -176,13 +176,18 @@ def test_gadgets_make_correct_images_of_recorded_streams(name: str, truth: str, 
         ),
     ],
 )
-def test_every_kind_of_input_gives_the_same_image(names: tuple[str, ...], shared: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"recon.method": "cg-sense"}, {"fit.iterations": "2", "network.channels": "8", "refine.iterations": "0"}],
+    ids=["cg-sense", "fit"],
+)
+def test_every_kind_of_input_gives_the_same_image(
+    names: tuple[str, ...], settings: dict[str, str], shared: Callable[[str], Path]
+) -> None:
     results = []
     for name in names:
         target = name.removesuffix("_loc3")
-        answer = through_gadget(
-            target, shared(f"gadgetron/{name}.to_gadget.bin.gz"), {"fit.iterations": "2", "network.channels": "8"}
-        )
+        answer = through_gadget(target, shared(f"gadgetron/{name}.to_gadget.bin.gz"), settings)
         results.append(np.stack([i.data[0, 0] for i in sorted(answer.images, key=lambda i: i.slice)]))
     for other in results[1:]:
         assert np.linalg.norm(other - results[0]) / np.linalg.norm(results[0]) < 1e-3
@@ -198,7 +203,9 @@ def test_recon_data_is_answered_with_image_arrays_that_carry_their_meta(shared: 
 
     data = recording(path)
     (length,) = struct.unpack_from("<I", data, 2)
-    config = configuration_xml({"config": "fast", "device": "cpu", "fit.iterations": "2", "network.channels": "8"})
+    config = configuration_xml(
+        {"config": "fast", "device": "cpu", "fit.iterations": "2", "network.channels": "8", "refine.iterations": "2"}
+    )
 
     def serve(sock: socket.socket) -> None:
         with Recorder(sock) as connection:

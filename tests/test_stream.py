@@ -15,7 +15,14 @@ from untrained_recon.solve import CPU
 from untrained_recon.stream import Session, resolve
 from untrained_recon.types import KSpace, Reconstruction
 
-QUICK = {"config": "fast", "fit.iterations": "2", "network.channels": "8", "network.layers": "3", "device": "cpu"}
+QUICK = {
+    "config": "fast",
+    "fit.iterations": "2",
+    "network.channels": "8",
+    "refine.iterations": "2",
+    "network.layers": "3",
+    "device": "cpu",
+}
 
 
 class HeldJobs:

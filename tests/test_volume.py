@@ -15,7 +15,9 @@ from untrained_recon.volume import plane_axis, reconstruct_image, split
 
 CPU = torch.device("cpu")
 VOLUME = Protocol(matrix=(16, 32, 48), recon=(16, 32, 24), fov=(80.0, 240.0, 480.0), recon_fov=(80.0, 240.0, 240.0))
-CONFIG = load_config("fast", {"device": "cpu", "fit.iterations": "2", "network.channels": "4", "maps.crop": "0.5"})
+CONFIG = load_config(
+    "fast", {"device": "cpu", "fit.iterations": "2", "network.channels": "4", "refine.iterations": "2", "maps.crop": "0.5"}
+)
 
 
 def block(half_z: int, half_y: int) -> BoolArray:

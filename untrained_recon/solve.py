@@ -117,7 +117,7 @@ def _with_network(data: KSpace, ksp: Tensor, mask: Tensor, config: Config, callb
         img, results = _fit_runs(operator, ksp * sampling, config, callback, seconds * (FIT_SHARE if refining else 1))
         left = seconds - (time.monotonic() - start)
         if refining and left > 0:
-            img = _refined(Sense(mps[0], mask), ksp, img[0], data, config.refine.iterations, left)[None]
+            img = _refined(mps[0], sampling, ksp, img[0], data, config.refine.iterations, left)[None]
         coil_imgs = operator.coil_images(img)
     if config.recon.data_consistency:
         coil_imgs = data_consistency(coil_imgs, ksp, mask)
@@ -151,13 +151,13 @@ def _fit_runs(
     return torch.stack([result.img for result in results]).mean(dim=0), results
 
 
-def _refined(operator: Sense, ksp: Tensor, img: Tensor, data: KSpace, iterations: int, seconds: float) -> Tensor:
-    """:func:`refine` of an image, done with maps that carry the phase of the object."""
+def _refined(mps: Tensor, sampling: Tensor, ksp: Tensor, img: Tensor, data: KSpace, iterations: int, seconds: float) -> Tensor:
+    """:func:`refine` of an image, done with maps that carry the phase of the object; samples count by their weights."""
     calib = torch.from_numpy(data.calib).to(ksp.device)
-    phase = image_phase(operator.mps, calib, data.calib_mask)
-    demodulated = Sense(operator.mps * phase, operator.mask)
-    error = uncertainty(demodulated, ksp, calib, data.calib_mask)
-    return phase * refine(demodulated, ksp, img * phase.conj(), error, iterations, seconds)
+    phase = image_phase(mps, calib, data.calib_mask)
+    error = uncertainty(Sense(mps, sampling > 0), ksp, calib, data.calib_mask)
+    weights = sampling / sampling.max()
+    return phase * refine(Sense(mps * phase, weights), ksp * weights, img * phase.conj(), error, iterations, seconds)
 
 
 def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
