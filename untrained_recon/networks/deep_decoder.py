@@ -3,51 +3,20 @@
 import torch
 from torch import nn
 
-from untrained_recon.networks.generator import Distribution, ImageGenerator, batch_norm, conv, layer_sizes, random_input
+from untrained_recon.networks.decoder import Decoder
+from untrained_recon.networks.generator import batch_norm, conv
 
 
-class DeepDecoder(ImageGenerator):
-    """Deep Decoder (Heckel & Hand, 2019) as in section 4 of the paper: a fixed random input, then layers of bilinear upsampling,
-    1×1 convolution, ReLU and batch normalisation, and a final 1×1 convolution.
+class DeepDecoder(Decoder):
+    """Deep Decoder (Heckel & Hand, 2019) as in section 4 of the paper: layers of bilinear upsampling, 1×1 convolution, ReLU and
+    batch normalisation.
 
     Each convolution is computed before its upsampling. The two commute, as one mixes channels and the other pixels, and the
     smaller matrix costs less. Upsampling takes pixels as areas (``align_corners=False``); the paper does not say.
-
-    Args:
-        out_channels: Real output channels, two per complex image.
-        out_size: Output matrix ``(y, x)``.
-        in_size: Matrix ``(y, x)`` of the fixed input.
-        layers: Number of layers, the final 1×1 convolution included and the extra layer not.
-        channels: Channels of the input and of every hidden layer.
-        generator: Source of the initial weights and of the input.
-        extra_layer: Put another 1×1 convolution, ReLU and batch normalisation before the final convolution. The paper does not
-            have it, its authors' code does.
-        distribution: Distribution of the fixed input.
     """
 
-    def __init__(
-        self,
-        out_channels: int,
-        out_size: tuple[int, int],
-        *,
-        in_size: tuple[int, int],
-        layers: int,
-        channels: int,
-        generator: torch.Generator,
-        extra_layer: bool = False,
-        distribution: Distribution = "normal",
-    ) -> None:
-        def mix() -> nn.Module:
-            return conv(channels, channels, 1, generator)
-
-        def finish() -> list[nn.Module]:
-            return [nn.ReLU(), batch_norm(channels)]
-
-        hidden = [
-            nn.Sequential(mix(), nn.Upsample(size=size, mode="bilinear"), *finish())
-            for size in layer_sizes(in_size, out_size, layers)
-        ]
-        if extra_layer:
-            hidden.append(nn.Sequential(mix(), *finish()))
-        head = conv(channels, out_channels, 1, generator)
-        super().__init__([*hidden, head], random_input(channels, in_size, distribution, generator))
+    @staticmethod
+    def layer(channels: int, size: tuple[int, int] | None, generator: torch.Generator) -> nn.Module:
+        """See :class:`Decoder`."""
+        upsampling = [] if size is None else [nn.Upsample(size=size, mode="bilinear")]
+        return nn.Sequential(conv(channels, channels, 1, generator), *upsampling, nn.ReLU(), batch_norm(channels))
