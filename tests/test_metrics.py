@@ -8,6 +8,7 @@ import pytest
 import scipy.ndimage
 import scipy.signal
 
+from untrained_recon import metrics
 from untrained_recon.metrics import (
     FASTMRI,
     OURS,
@@ -115,6 +116,7 @@ def test_ours_equals_the_published_formulas_after_one_scale(shape: tuple[int, in
     assert found.psnr == pytest.approx(psnr(scaled, truth, top), rel=1e-6)
     assert found.nmse == pytest.approx(((scaled - truth) ** 2).sum() / (truth**2).sum(), rel=1e-6)
     assert found.nrmse == pytest.approx(math.sqrt(found.nmse)) == pytest.approx(nrmse(*pair(shape)), rel=1e-5)
+    assert found.psnr == pytest.approx(metrics.psnr(*pair(shape)), rel=1e-5)
     assert (found.convention, found.region) == ("ours", "whole")
 
 

@@ -114,6 +114,12 @@ def nrmse(img: FloatArray, truth: FloatArray) -> float:
     return float(np.linalg.norm(match_scale(img, truth) - truth) / np.linalg.norm(truth))
 
 
+def psnr(img: FloatArray, truth: FloatArray) -> float:
+    """PSNR in dB of a whole image in the convention :data:`OURS`, without the other measures and their cost."""
+    scaled, exact = normalise(np.asarray(img, np.float64), np.asarray(truth, np.float64), OURS.normalisation)
+    return _psnr(float(np.mean((scaled - exact) ** 2)), float(exact.max()))
+
+
 def match_scale(img: FloatArray, truth: FloatArray) -> FloatArray:
     """``s · img`` with the factor s that brings it closest to ``truth`` in the least-squares sense."""
     scaled, _ = normalise(np.asarray(img, np.float64), np.asarray(truth, np.float64), "least-squares")
@@ -164,13 +170,16 @@ def _scores(imgs: Array, truths: Array, convention: Convention, region: Region) 
     data_range = float(truths.max())
     mse = float(np.mean((imgs - truths)[mask] ** 2))
     nmse = mse / float(np.mean(truths[mask] ** 2))
-    psnr = 10 * math.log10(data_range**2 / mse) if mse > 0 else math.inf
     if convention.vif_noise == "fixed":
         vif = np.mean([_vif(i * 255 / data_range, t * 255 / data_range, 2.0) for i, t in zip(imgs, truths, strict=True)])
     else:
         vif = np.mean([_vif(i, t, float(t.mean())) for i, t in zip(imgs, truths, strict=True)])
     ms_ssim = math.nan if region == "foreground" else _ms_ssim(imgs, truths, data_range)
-    return float(vif), ms_ssim, _ssim(imgs, truths, data_range, mask), psnr, nmse, math.sqrt(nmse)
+    return float(vif), ms_ssim, _ssim(imgs, truths, data_range, mask), _psnr(mse, data_range), nmse, math.sqrt(nmse)
+
+
+def _psnr(mse: float, data_range: float) -> float:
+    return 10 * math.log10(data_range**2 / mse) if mse > 0 else math.inf
 
 
 def _ssim(imgs: Array, truths: Array, data_range: float, mask: BoolArray) -> float:
