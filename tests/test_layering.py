@@ -36,7 +36,7 @@ LEVELS = [
         "study.panels",
     },
     {"study.fastmri", "study.summary"},
-    {"study.files"},
+    {"study.files", "study.trace"},
     {"study.convert", "study.pairs", "study.train_unet", "study.evaluate", "study.page"},
     {"study.quality"},
     {"study.reproduce.context", "study.reproduce.outcome", "study.reproduce.paper"},

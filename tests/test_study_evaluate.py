@@ -3,13 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas
 import pytest
 import torch
 
 from untrained_recon.config import Config, load_config
-from untrained_recon.errors import RawFileError
+from untrained_recon.errors import EvaluationError, RawFileError
 from untrained_recon.masks import Sampling
 from untrained_recon.operators import fft2
 from untrained_recon.phantom import coil_maps, head
@@ -17,9 +18,10 @@ from untrained_recon.study.evaluate import RESULTS, Plan, evaluate
 from untrained_recon.study.files import open_volume
 from untrained_recon.study.page import write_report
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import SCORES, ResultsFile
+from untrained_recon.study.results import SCORES, ResultsFile, Row
 from untrained_recon.study.sampling import truth
 from untrained_recon.study.summary import frame, paired, summarise, volume_scores
+from untrained_recon.study.trace import load_trace
 
 CPU = torch.device("cpu")
 
@@ -78,6 +80,58 @@ def test_a_file_that_cannot_be_read_is_reported_and_the_others_go_on(
     rows = evaluate(plan(files, paths=[tmp_path / "absent.npy", files / "one.npy"]), tmp_path, CPU)
     assert [bool(row.error) for row in rows] == [True, False, False]
     assert "absent.npy" in rows[0].error
+
+
+def test_damaged_files_of_every_format_end_nothing(files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ksp = np.load(files / "three.npy")
+    ksp[0, :, 3] = np.nan
+    np.save(tmp_path / "nan.npy", ksp)
+    (tmp_path / "cut.npy").write_bytes((files / "three.npy").read_bytes()[:5000])
+    with h5py.File(tmp_path / "empty.h5", "w") as f:
+        f.create_dataset("kspace", data=np.zeros((0, 4, 32, 32), np.complex64))
+    with h5py.File(tmp_path / "header.h5", "w") as f:
+        f.create_dataset("kspace", data=ksp)
+        f["ismrmrd_header"] = "<ismrmrdHeader"  # not needed
+    with h5py.File(tmp_path / "scan.h5", "w") as f:
+        f.create_dataset("dataset/xml", data=[b"<ismrmrdHeader/>"])
+    (tmp_path / "text.h5").write_text("no HDF5")
+    paths = [*sorted(tmp_path.iterdir()), files / "one.npy"]
+    rows = evaluate(plan(files, paths=paths), tmp_path / "out", CPU)
+    failed = [(row.key.volume, row.key.item) for row in rows if row.error]
+    assert failed == [("cut", -1), ("empty", -1), ("header", 0), ("nan", 0), ("scan", -1), ("text", -1)]
+    made = {(row.key.volume, row.key.item) for row in rows if not row.error}
+    assert made == {("header", 1), ("header", 2), ("nan", 1), ("nan", 2), ("one", 0)}
+
+
+def test_an_image_without_scores_is_a_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    np.save(tmp_path / "zero.npy", np.zeros((4, 64, 48), np.complex64))
+    rows = evaluate(Plan([tmp_path / "zero.npy"], methods(), [Sampling("random", 3, 12)]), tmp_path, CPU)
+    assert [row.error.split(":")[0] for row in rows] == ["ValueError"] * 2
+
+
+def test_files_of_the_same_name_are_refused_before_anything_is_done(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="several are named one; rename"):
+        evaluate(plan(files, paths=[files / "one.npy", tmp_path / "one.npy"]), tmp_path / "out", CPU)
+    assert not (tmp_path / "out").exists()
+
+
+def test_traces_are_part_of_what_is_resumed(files: Path, tmp_path: Path) -> None:
+    quick = {"network.channels": "8", "fit.iterations": "5", "refine.iterations": "1"}
+    asked = plan(files, paths=[files / "one.npy"], methods=methods() | {"ours": load_config("fast", quick)})
+    done: list[str] = []
+
+    def run(trace: bool) -> list[Row]:
+        done.clear()
+        return evaluate(dataclasses.replace(asked, trace=trace), tmp_path, CPU, lambda row: done.append(row.key.method))
+
+    run(trace=False)
+    assert not list(tmp_path.rglob("*.trace.csv"))
+    rows = run(trace=True)
+    assert done == ["ours"]
+    points = load_trace(tmp_path / rows[-1].key.trace_path)
+    assert points[-1] == pytest.approx((rows[-1].seconds, rows[-1].scores["ours: psnr"]))
+    run(trace=True)
+    assert done == []
 
 
 def test_a_mask_that_asks_for_too_much_is_a_failure_of_its_rows(

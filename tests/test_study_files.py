@@ -182,6 +182,11 @@ def truncated_fastmri(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10_000])
 
 
+def fastmri_with_broken_groups(path: Path) -> None:
+    write_fastmri_file(path, random_ksp((1, 2, 8, 6)))
+    path.write_bytes(path.read_bytes().replace(b"HEAP", b"HEAT"))
+
+
 def truncated_npy(path: Path) -> None:
     np.save(path, random_ksp((2, 8, 8)))
     path.write_bytes(path.read_bytes()[:-8])
@@ -205,6 +210,7 @@ BAD: list[tuple[str, Callable[[Path], object], str]] = [
     ("a.h5", lambda p: write_fastmri_file(p, random_ksp((1, 2, 8, 6)).real), "'kspace' is float32"),
     ("a.h5", fastmri_with_wrong_mask, r"'mask' has shape \(5,\), but 'kspace' has 6 lines"),
     ("a.h5", truncated_fastmri, "cannot be read as HDF5"),
+    ("a.h5", fastmri_with_broken_groups, "damaged, RuntimeError"),
     ("a.h5", lambda p: p.write_text("text"), "cannot be read as HDF5"),
     ("a.h5", lambda p: None, "cannot be read as HDF5"),
     ("a.npy", lambda p: None, "cannot be read as .npy"),

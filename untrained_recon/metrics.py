@@ -96,8 +96,10 @@ def quality(img: FloatArray, truth: FloatArray, convention: Convention = OURS, r
 
     Raises:
         MissingExtraError: scikit-image or torchmetrics is not installed.
-        ValueError: The shapes differ, or a normalisation meets a constant image.
+        ValueError: The shapes differ, the truth is zero everywhere, or a normalisation meets a constant image.
     """
+    if not truth.any():
+        raise ValueError("nothing can be compared with a truth that is zero everywhere")
     if img.shape != truth.shape or truth.ndim not in (2, 3):
         raise ValueError(f"an image or a volume and a truth of its shape are compared, got {img.shape} and {truth.shape}")
     imgs, truths = (np.asarray(a, np.float64).reshape(-1, *a.shape[-2:]) for a in (img, truth))

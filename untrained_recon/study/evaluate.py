@@ -2,7 +2,9 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 
 from untrained_recon.config import Config
-from untrained_recon.errors import FitError, ReconError
+from untrained_recon.errors import EvaluationError, FitError, ReconError
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
 from untrained_recon.pipeline import reconstruct
@@ -19,9 +21,10 @@ from untrained_recon.study.files import open_volume
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import CONVENTIONS, MEASURES, Key, ResultsFile, Row
 from untrained_recon.study.sampling import sample, truth
+from untrained_recon.study.trace import save_trace, traced
 from untrained_recon.study.volume import Volume
 from untrained_recon.study.whiten import Prewhitened
-from untrained_recon.types import FloatArray
+from untrained_recon.types import FloatArray, KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class Plan:
         slices: The middle image of every file, or all of them.
         resolution: Lines and samples to keep at most of every image's k-space, about its centre; 0 keeps all.
         prewhiten: Prewhiten every image first, see :class:`untrained_recon.study.whiten.Prewhitened`.
+        trace: Keep the quality against time of what the network reconstructs, see :func:`untrained_recon.study.trace.traced`.
     """
 
     paths: Sequence[Path]
@@ -47,6 +51,7 @@ class Plan:
     slices: Literal["middle", "all"] = "middle"
     resolution: int = 0
     prewhiten: bool = False
+    trace: bool = False
 
 
 def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Row], None] = lambda _: None) -> list[Row]:
@@ -60,10 +65,18 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
 
     Returns:
         The rows of the plan, in its order; failures among them have an ``error``. Rows with an error are tried again next time.
+
+    Raises:
+        EvaluationError: Two files have the same name, by which their results are kept.
     """
+    names = Counter(path.stem for path in plan.paths)
+    if double := [name for name, count in names.items() if count > 1]:
+        raise EvaluationError(f"results are kept by the names of files, and several are named {', '.join(double)}; rename them")
     folder.mkdir(parents=True, exist_ok=True)
     results = ResultsFile(folder / RESULTS)
     known = {row.key: row for row in results.rows() if not row.error}
+    if plan.trace:
+        known = {key: row for key, row in known.items() if not _is_traced(key, plan) or (folder / key.trace_path).exists()}
     found = []
     for path in plan.paths:
         for row in _evaluate_file(path, plan, folder, device, known):
@@ -74,12 +87,33 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
     return found
 
 
+@contextmanager
+def opened(path: Path, plan: Plan) -> Iterator[Volume]:
+    """A file as the plan wants it: prewhitened, at its resolution.
+
+    Raises:
+        ReconError: It cannot be read.
+    """
+    with open_volume(path) as full:
+        volume = Prewhitened(full) if plan.prewhiten else full
+        yield LowResolution(volume, plan.resolution) if plan.resolution else volume
+
+
+def items(volume: Volume, plan: Plan) -> Sequence[int]:
+    """The images of a file that the plan wants."""
+    return range(len(volume)) if plan.slices == "all" else [len(volume) // 2]
+
+
+def scores(img: FloatArray, reference: FloatArray) -> dict[str, float]:
+    """A value for each of :data:`untrained_recon.study.results.SCORES`, of images ``(n_y, n_x)``."""
+    found = {convention.name: quality(img, reference, convention) for convention in CONVENTIONS}
+    return {f"{name}: {measure}": getattr(values, measure) for name, values in found.items() for measure in MEASURES}
+
+
 def _evaluate_file(path: Path, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]) -> Iterator[Row]:
     try:
-        with open_volume(path) as full:
-            volume = Prewhitened(full) if plan.prewhiten else full
-            volume = LowResolution(volume, plan.resolution) if plan.resolution else volume
-            for item in range(len(volume)) if plan.slices == "all" else [len(volume) // 2]:
+        with opened(path, plan) as volume:
+            for item in items(volume, plan):
                 keys = [_key(volume, item, sampling, method, plan) for sampling in plan.samplings for method in plan.methods]
                 if all(key in known for key in keys):
                     yield from (known[key] for key in keys)
@@ -93,10 +127,15 @@ def _evaluate_file(path: Path, plan: Plan, folder: Path, device: torch.device, k
 def _evaluate_image(
     volume: Volume, item: int, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]
 ) -> Iterator[Row]:
-    ksp = volume[item]
+    try:
+        ksp = volume[item]
+    except ReconError as error:
+        logger.exception("%s, image %d cannot be read", volume.path, item)
+        yield _failure(Key(volume.name, item, "", "", ""), error)
+        return
     reference = truth(ksp, volume.encoding)
     for sampling in plan.samplings:
-        for method, config in plan.methods.items():
+        for method in plan.methods:
             key = _key(volume, item, sampling, method, plan)
             if key in known:
                 yield known[key]
@@ -104,28 +143,37 @@ def _evaluate_image(
             _save(folder / key.truth_path, reference)
             try:
                 data = sample(ksp, sampling.lines(ksp.shape[1], volume.name), volume, item)
-                recon = reconstruct(data, config, device)
-                if recon.fallback_reason:
-                    raise FitError(recon.fallback_reason)  # another method's image would be scored under this one's name
-            except ReconError as error:
+                recon = _reconstruct(key, data, plan, folder, device, reference)
+                values = scores(recon.magnitude, reference)
+            except (ReconError, ValueError) as error:  # an empty image has no scores
                 logger.exception("%s, image %d, %s, %s", volume.path, item, sampling.label, method)
                 yield _failure(key, error)
                 continue
             _save(folder / key.image_path, recon.magnitude)
-            yield Row(key, data.acceleration, recon.seconds, recon.iterations, "", scores(recon.magnitude, reference))
+            yield Row(key, data.acceleration, recon.seconds, recon.iterations, "", values)
 
 
-def scores(img: FloatArray, reference: FloatArray) -> dict[str, float]:
-    """A value for each of :data:`untrained_recon.study.results.SCORES`, of images ``(n_y, n_x)``."""
-    found = {convention.name: quality(img, reference, convention) for convention in CONVENTIONS}
-    return {f"{name}: {measure}": getattr(values, measure) for name, values in found.items() for measure in MEASURES}
+def _reconstruct(key: Key, data: KSpace, plan: Plan, folder: Path, device: torch.device, reference: FloatArray) -> Reconstruction:
+    config = plan.methods[key.method]
+    if _is_traced(key, plan):
+        recon, points = traced(data, config, device, reference)
+        save_trace(folder / key.trace_path, points)
+    else:
+        recon = reconstruct(data, config, device)
+    if recon.fallback_reason:
+        raise FitError(recon.fallback_reason)  # another method's image would be scored under this one's name
+    return recon
+
+
+def _is_traced(key: Key, plan: Plan) -> bool:
+    return plan.trace and key.method in plan.methods and plan.methods[key.method].recon.method == "network"
 
 
 def _key(volume: Volume, item: int, sampling: Sampling, method: str, plan: Plan) -> Key:
     return Key(volume.name, item, sampling.label, method, plan.methods[method].hash)
 
 
-def _failure(key: Key, error: ReconError) -> Row:
+def _failure(key: Key, error: Exception) -> Row:
     return Row(key, math.nan, math.nan, 0, f"{type(error).__name__}: {error}", {})
 
 

@@ -29,22 +29,12 @@ def open_volume(path: Path, allow_undersampled: bool = False) -> Volume:
         RawFileError: The file is absent, damaged, of another kind, or undersampled.
         ReconError: An ISMRMRD file is not as it should be; the subclasses say how.
     """
-    if path.suffix == ".npy":
-        return open_npy(path)
-    if path.suffix == ".cfl":
-        return open_cfl(path)
-    if path.suffix != ".h5":
-        raise RawFileError(f"{path}: k-space files end with {', '.join(ENDINGS)}")
     try:
-        with h5py.File(path, "r") as f:
-            found = set(f)
-    except OSError as error:
-        raise RawFileError(f"{path}: cannot be read as HDF5: {error}") from error
-    if "kspace" in found:
-        return FastMriVolume(path, allow_undersampled)
-    if GROUP in found:
-        return RawVolume(path, allow_undersampled)
-    raise RawFileError(f"{path}: neither a dataset 'kspace' (fastMRI) nor a group {GROUP!r} (ISMRMRD)")
+        return _open(path, allow_undersampled)
+    except ReconError:
+        raise
+    except Exception as error:  # what NumPy and HDF5 raise over damaged bytes is many and not theirs to promise
+        raise RawFileError(f"{path}: damaged, {type(error).__name__}: {error}") from error
 
 
 def find_volumes(folder: Path) -> list[Path]:
@@ -68,3 +58,22 @@ def _can_be_read(path: Path) -> bool:
         logger.warning("left out: %s", error)
         return False
     return True
+
+
+def _open(path: Path, allow_undersampled: bool) -> Volume:
+    if path.suffix == ".npy":
+        return open_npy(path)
+    if path.suffix == ".cfl":
+        return open_cfl(path)
+    if path.suffix != ".h5":
+        raise RawFileError(f"{path}: k-space files end with {', '.join(ENDINGS)}")
+    try:
+        with h5py.File(path, "r") as f:
+            found = set(f)
+    except OSError as error:
+        raise RawFileError(f"{path}: cannot be read as HDF5: {error}") from error
+    if "kspace" in found:
+        return FastMriVolume(path, allow_undersampled)
+    if GROUP in found:
+        return RawVolume(path, allow_undersampled)
+    raise RawFileError(f"{path}: neither a dataset 'kspace' (fastMRI) nor a group {GROUP!r} (ISMRMRD)")

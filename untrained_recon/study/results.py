@@ -39,6 +39,11 @@ class Key:
         return f"images/{self.volume}/{self.item:03d}_{self.sampling}_{self.method}_{self.config_hash}.npy"
 
     @property
+    def trace_path(self) -> str:
+        """Where its quality against time is kept, if it is."""
+        return self.image_path.removesuffix(".npy") + ".trace.csv"
+
+    @property
     def truth_path(self) -> str:
         """Where its truth is kept."""
         return f"images/{self.volume}/{self.item:03d}_truth.npy"

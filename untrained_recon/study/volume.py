@@ -69,7 +69,7 @@ class Volume(ABC):
             raise IndexError(f"{self.path} has {len(self)} images, not {item + 1}")
         try:
             ksp = np.array(self._read(item), np.complex64, order="C")
-        except OSError as error:
+        except (OSError, RuntimeError, ValueError) as error:  # HDF5 raises all of them over damaged bytes
             raise RawFileError(f"{self.path}: image {item} cannot be read; the file is damaged ({error})") from error
         if not np.isfinite(ksp).all():
             raise NonFiniteError(f"{self.path}: image {item} holds NaN or Inf samples")

@@ -1,0 +1,118 @@
+"""Image quality against time: what a reconstruction by the network would deliver if it ended at this moment.
+
+The clock starts with the reconstruction, so maps count, and stands still while an image is scored.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrained_recon.coils import estimate_map_sets
+from untrained_recon.config import Config
+from untrained_recon.errors import CalibrationError, ConfigError
+from untrained_recon.fit import Progress
+from untrained_recon.metrics import psnr
+from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
+from untrained_recon.pipeline import reconstruct
+from untrained_recon.types import FloatArray, KSpace, Reconstruction
+
+INTERVAL_S = 0.5  # between two scores at least
+COST = 0.05  # of the time for scores at most; a budget of the fit pays for them
+
+
+class Point(NamedTuple):
+    """Seconds since the reconstruction began, and the PSNR in dB then (:func:`untrained_recon.metrics.psnr`)."""
+
+    seconds: float
+    psnr: float
+
+
+def traced(data: KSpace, config: Config, device: torch.device, truth: FloatArray) -> tuple[Reconstruction, list[Point]]:
+    """:func:`untrained_recon.pipeline.reconstruct` with the network, and its quality on the way; the last point is the result.
+
+    Args:
+        data: Prewhitened k-space.
+        config: Method and settings, with a single run.
+        device: Where to compute.
+        truth: float32 ``encoding.recon_shape``.
+
+    Returns:
+        The reconstruction, with its seconds without those for scores, and the points in the order of time.
+
+    Raises:
+        ConfigError: The settings ask for several fits, whose single images are not what is delivered.
+    """
+    if config.recon.method != "network" or config.recon.mode == "separate" or config.recon.runs > 1:
+        raise ConfigError("quality against time can be followed with recon.method network, one run, and not with mode separate")
+    tracer = _Tracer(data, config, device, truth)
+    recon = reconstruct(data, config, device, tracer)
+    seconds = tracer.seconds()
+    return replace(recon, seconds=seconds), [*tracer.points, Point(seconds, psnr(recon.magnitude, truth))]
+
+
+def seconds_to(points: Sequence[Point], quality: float) -> float:
+    """Seconds until a PSNR was first reached, infinite where it never was."""
+    return min((point.seconds for point in points if point.psnr >= quality), default=math.inf)
+
+
+def save_trace(path: Path, points: Sequence[Point]) -> None:
+    """Write CSV with a line for every point."""
+    np.savetxt(path, points, "%.9g", delimiter=",", header=",".join(Point._fields), comments="")
+
+
+def load_trace(path: Path) -> list[Point]:
+    """Read what :func:`save_trace` wrote."""
+    return [Point(*values) for values in np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2).tolist()]
+
+
+class _Tracer:
+    """A callback of the fit that keeps points."""
+
+    def __init__(self, data: KSpace, config: Config, device: torch.device, truth: FloatArray) -> None:
+        self.points: list[Point] = []
+        self._data, self._truth, self._device = data, truth, device
+        self._data_consistency = config.recon.data_consistency
+        self._ksp, self._mask = (torch.from_numpy(array).to(device) for array in (data.ksp, data.mask))
+        self._operator = _operator(data, config, self._mask)
+        self._start, self._scoring, self._next = time.perf_counter(), 0.0, 0.0
+
+    def seconds(self) -> float:
+        """Since the start, without the time for scores."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - self._start - self._scoring
+
+    def __call__(self, progress: Progress) -> None:
+        now = self.seconds()
+        if now < self._next:
+            return
+        self.points.append(Point(now, psnr(self._delivered(progress.img), self._truth)))
+        cost = self.seconds() - now
+        self._scoring += cost
+        self._next = now + max(INTERVAL_S, cost / COST)
+
+    def _delivered(self, img: Tensor) -> FloatArray:
+        coil_imgs = self._operator.coil_images(img)
+        if self._data_consistency:
+            coil_imgs = data_consistency(coil_imgs, self._ksp, self._mask)
+        magnitude: FloatArray = rss(to_recon_matrix(coil_imgs, self._data.encoding)).cpu().numpy()
+        return magnitude
+
+
+def _operator(data: KSpace, config: Config, mask: Tensor) -> Sense | CoilFourier:
+    """The operator of the fit, which goes without maps where there can be none."""
+    if config.recon.mode == "maps":
+        try:
+            mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, mask.device)
+        except CalibrationError:
+            pass
+        else:
+            return Sense(torch.from_numpy(mps).to(mask.device), mask)
+    return CoilFourier(mask, len(data.ksp))
