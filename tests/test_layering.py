@@ -38,6 +38,8 @@ LEVELS = [
     {"study.fastmri", "study.summary"},
     {"study.files", "study.trace"},
     {"study.convert", "study.pairs", "study.train_unet", "study.evaluate", "study.page"},
+    {"study.oracles"},
+    {"study.pace", "study.targets"},
     {"study.quality"},
     {"study.reproduce.context", "study.reproduce.outcome", "study.reproduce.paper"},
     {"study.reproduce.trained", "study.reproduce.averaging", "study.reproduce.grids"},

@@ -11,13 +11,15 @@ from click.testing import CliRunner
 
 from untrained_recon.cli import cli
 from untrained_recon.config import Config, load_config
-from untrained_recon.errors import NoiseError
+from untrained_recon.errors import MissingExtraError, NoiseError
 from untrained_recon.noise import covariance
 from untrained_recon.operators import fft2
 from untrained_recon.phantom import coil_maps, head
 from untrained_recon.study.files import open_volume
-from untrained_recon.study.quality import BEST, NOTES, OURS, SCORES, choose, compared, contenders, lamda_grid
+from untrained_recon.study.oracles import FLOOR_CHOSEN, FLOORED, SCORES, SSIM, best_oracles, choose, highest_oracles
+from untrained_recon.study.quality import BEST, HIGHEST, NOTES, OURS, compared, contenders, lamda_grid
 from untrained_recon.study.sampling import truth
+from untrained_recon.study.targets import VIEWS
 from untrained_recon.study.whiten import Prewhitened, corner_samples
 
 PSNR = SCORES[0]
@@ -86,12 +88,47 @@ def evaluated(method: str, psnr: float, item: int = 0) -> dict[str, object]:
 def test_the_oracle_takes_the_lamda_with_the_best_psnr_of_each_image() -> None:
     values = {"tv@0.1": (30.0, 20.0), "tv@0.2": (33.0, 21.0), "tv@0.4": (31.0, 25.0), "ours": (32.0, 24.0)}
     table = pandas.DataFrame([evaluated(name, psnr[item], item) for item in (0, 1) for name, psnr in values.items()])
-    found = choose(table).set_index(["item", "method"])
+    found = choose(table, "ours: psnr").set_index(["item", "method"])
     assert len(found) == 4
     assert dict(found.loc[(0, "tv"), ["lamda", "at_edge", "grid_seconds"]]) == {"lamda": 0.2, "at_edge": False, "grid_seconds": 4.5}
     assert dict(found.loc[(1, "tv"), ["lamda", "at_edge"]]) == {"lamda": 0.4, "at_edge": True}
     assert np.isnan(found.loc[(0, "ours"), "lamda"])
     assert not found.loc[(0, "ours"), "at_edge"]
+
+
+def judged(volume: str, sampling: str, method: str, psnr: float, **scores: float) -> dict[str, object]:
+    """A row of `judge` with scores of 0.5 but for those given."""
+    lamda = dict.fromkeys(("lamda", "lamda_floor"), np.nan if method == OURS else 0.1)
+    row = {"volume": volume, "item": 0, "sampling": sampling, "method": method, "seconds": 1.0, "at_edge_floor": False}
+    return row | lamda | dict.fromkeys(SCORES, 0.5) | {PSNR: psnr} | scores
+
+
+def test_each_set_of_scores_has_its_own_best_method_and_each_score_its_own_highest() -> None:
+    images = pandas.DataFrame(
+        [
+            judged("a", "s", "tv", 30.0, **{SSIM: 0.8, FLOOR_CHOSEN: 31.0, FLOORED[1]: 0.70}),
+            judged("a", "s", "cg-sense", 29.0, **{SSIM: 0.9, FLOOR_CHOSEN: 32.0, FLOORED[1]: 0.60}),
+            judged("a", "s", OURS, 40.0, **{SSIM: 1.0, FLOOR_CHOSEN: 40.0, FLOORED[1]: 1.0}),
+        ]
+    )
+    best = best_oracles(images).iloc[0]
+    assert (best["method"], best[PSNR], best[SSIM]) == ("tv", 30.0, 0.8)
+    assert (best["method_floor"], best[FLOOR_CHOSEN], best[FLOORED[1]]) == ("cg-sense", 32.0, 0.6)
+    highest = highest_oracles(images).iloc[0]
+    assert list(highest[[PSNR, SSIM, FLOOR_CHOSEN, FLOORED[1]]]) == [30.0, 0.9, 32.0, 0.7]
+
+
+def test_a_seed_that_one_method_lacks_is_left_out_of_its_differences() -> None:
+    images = pandas.DataFrame(
+        [
+            judged("a", f"random-4x-seed{seed}", method, psnr)
+            for seed in (0, 1)
+            for method, psnr in (("tv", 30.0), (OURS, 31 + 9 * seed))
+        ]
+    )
+    _, differences = compared(images.drop(index=2))  # tv with seed 1
+    found = differences[(differences["method"] == "tv") & (differences["score"] == PSNR)].iloc[0]
+    assert (found["mean"], found["images"]) == (1.0, 1)
 
 
 def test_differences_are_ours_minus_the_others_over_images_after_the_mean_over_seeds() -> None:
@@ -101,9 +138,7 @@ def test_differences_are_ours_minus_the_others_over_images_after_the_mean_over_s
         OURS: {"a": (33.0, 35.0), "b": (30.0, 32.0)},
     }
     images = pandas.DataFrame(
-        {"volume": name, "item": 0, "sampling": f"random-4x-seed{seed}", "method": method, "seconds": 1.0, PSNR: value}
-        | {"lamda": np.nan if method == OURS else 0.1}
-        | dict.fromkeys(SCORES[1:], 0.5)
+        judged(name, f"random-4x-seed{seed}", method, value)
         for method, volumes in psnr.items()
         for name, values in volumes.items()
         for seed, value in enumerate(values)
@@ -111,7 +146,7 @@ def test_differences_are_ours_minus_the_others_over_images_after_the_mean_over_s
     means, differences = compared(images)
     found = differences[differences["score"] == PSNR].set_index("method")
     assert set(found["sampling"]) == {"random-4x"}
-    assert dict(found["mean"]) == pytest.approx({"tv": 3.0, "cg-sense": 7.0, BEST: 2.75})
+    assert dict(found["mean"]) == pytest.approx({"tv": 3.0, "cg-sense": 7.0, BEST: 2.75, HIGHEST: 2.75})
     assert set(found["images"]) == {2}
     # tv: 3 and 3; best: tv then cg-sense on a (3 and 2), tv on b (2 and 4): 2.5 and 3; t(0.975, 1) = 12.706
     assert found.loc["tv", "low"] == found.loc["tv", "high"] == pytest.approx(3.0)
@@ -143,7 +178,8 @@ def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, mon
     arguments += ["--slices", "all", "--device", "cpu"]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert "convention paper: ours minus each" in result.output
+    for title in ("convention paper: ours minus each", "convention noise floor: means", "Seconds to the quality", "Targets: ours"):
+        assert title in result.output
     assert "ours - best" in result.output
     assert "This oracle flatters them" in " ".join(result.output.split())
     table = pandas.read_csv(tmp_path / "quality.csv")
@@ -152,12 +188,15 @@ def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, mon
     found = json.loads((tmp_path / "quality.json").read_text())
     assert (found["notes"], found["failures"]) == (list(NOTES), [])
     methods = {row["method"] for row in found["differences"]}
-    assert methods == {"zero-filled", "cg-sense", BEST}
+    assert methods == {"zero-filled", "cg-sense", BEST, HIGHEST}
+    assert {(row["method"], row["peer"]) for row in found["times"]} == {(OURS, "zero-filled"), (OURS, "cg-sense")}
+    assert {(row["acceleration"], row["view"], row["images"]) for row in found["targets"]} == {(3, view, 2) for view in VIEWS}
     zero, cg = (table[table["method"] == name].set_index("item")[PSNR] for name in ("zero-filled", "cg-sense"))
     assert (cg > zero).all()
     again = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert "cg-sense@" not in again.output  # no row was computed again
     pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "quality.csv"), table)
+    assert json.loads((tmp_path / "quality.json").read_text()) == found
 
 
 def test_a_file_that_fails_is_named_after_the_tables_of_the_others(
@@ -170,3 +209,10 @@ def test_a_file_that_fails_is_named_after_the_tables_of_the_others(
     assert "1 images failed" in str(result.exception)
     failures = json.loads((tmp_path / "out" / "quality.json").read_text())["failures"]
     assert [(row["volume"], row["error"].split(":")[0]) for row in failures] == [("empty", "NoiseError")]
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.cli_quality.NEEDED", ("a_module_that_is_nowhere",))
+    result = CliRunner().invoke(cli, ["bench", "quality", str(tmp_path), "-o", str(tmp_path / "out")])
+    assert isinstance(result.exception, MissingExtraError)
+    assert "untrained-recon[bench]" in str(result.exception)

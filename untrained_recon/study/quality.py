@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas
 import torch
 
@@ -19,24 +18,21 @@ from untrained_recon import bart
 from untrained_recon.baselines import METHODS
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError
-from untrained_recon.metrics import OURS as OUR_CONVENTION
-from untrained_recon.metrics import PAPER, Region, quality
-from untrained_recon.study.evaluate import Plan, evaluate
+from untrained_recon.study.evaluate import Plan, evaluate, opened
+from untrained_recon.study.floor import expected_floor
+from untrained_recon.study.oracles import FLOOR, SCORES, best_oracles, highest_oracles, judge
+from untrained_recon.study.pace import Traces, catch_up, medians
 from untrained_recon.study.results import Row
-from untrained_recon.study.summary import frame, paired, summarise
-from untrained_recon.types import FloatArray
+from untrained_recon.study.summary import IMAGE, differences, frame, mean_over_seeds, summarise
+from untrained_recon.study.targets import targets
+from untrained_recon.study.trace import INTERVAL_S, load_trace
 
 OURS = "ours"
 BEST = "best oracle"
+HIGHEST = "highest oracle"
 ORACLES = ("cg-sense", "l1-wavelet", "tv")
 BART_ORACLES = ("bart-l1-wavelet", "bart-tv")
 FACTORS = tuple(2.0**n for n in range(-4, 6))  # of a method's default λ
-REGIONS: tuple[Region, ...] = ("whole", "foreground")
-MEASURES = ("psnr", "ssim", "vif")
-SCORES = [f"{c.name}, {region}: {measure}" for c in (OUR_CONVENTION, PAPER) for region in REGIONS for measure in MEASURES]
-CHOOSER = "ours: psnr"  # of the evaluation
-CHOSEN = SCORES[0]  # the same after the choice
-IMAGE = ["volume", "item", "sampling"]
 
 NOTES = (
     "All methods see the same samples, prewhitened by the noise covariance of the corners of fully sampled k-space "
@@ -44,14 +40,24 @@ NOTES = (
     f"cg-sense, l1-wavelet, tv and the same of BART: λ chosen for every image and mask by the best PSNR against the truth, from "
     f"{FACTORS[0]:g} to {FACTORS[-1]:g} times the default λ in steps of two. This oracle flatters them: no scanner has the truth. "
     "Their seconds are those of the chosen λ alone; grid_seconds those of the search. at_edge: the best λ ended the grid.",
-    f"{BEST}: for every image and mask the method of these with the best PSNR, an oracle again.",
+    f"{BEST}: for every image and mask the method of these with the best PSNR, an oracle again. {HIGHEST}: for every score by "
+    "itself the highest of these methods.",
+    f"{FLOOR}: scored as ours after sqrt(img² + floor), for every method alike and with λ and {BEST} chosen anew. The floor is "
+    "the expected noise energy of the lines that were not sampled, 2 n_coils times their share: in the background the truth is the "
+    "root sum of squares of the noise of all lines, which no method can know.",
     "paper: preset brain-4x, at most its 3000 iterations, fewer where the time budget ends them.",
     "deepinv-settings: deepinv's defaults for ConvDecoder and DeepImagePrior (7 layers and one more at full resolution, 256 "
     "channels, input 4×4 from N(0, 1), Adam 0.01, 2500 iterations) in our plain loop; not deepinv itself. Ours scales the data "
     "and puts the samples back, which deepinv does not, and has no biases; the time budget holds for it too.",
     "ours: preset fast, one configuration, chosen without the truth; the time budget does not touch it.",
-    "Means and 95 % intervals (Student's t) are over images, after the mean over mask seeds; images of one volume count as if "
-    "they were independent.",
+    "Seconds to quality: until the image that would have been delivered reached the PSNR (ours, whole) at which the other method "
+    "ends. The clock starts with the reconstruction, so start and maps count; it stands still while images are scored, every "
+    f"{INTERVAL_S:g} s at most. The others' seconds are those of their whole run with the chosen λ alone. Medians over images and "
+    "masks.",
+    "Targets: PSNR and SSIM against the highest of any oracle on each image and mask; 1 dB above it up to 4-fold acceleration, no "
+    "lower beyond; no lower SSIM.",
+    "Means and 95 % intervals (Student's t) are over images, after the mean over mask seeds; differences are those on the same "
+    "mask. Images of one volume count as if they were independent.",
 )
 
 
@@ -60,15 +66,22 @@ class Comparison:
     """What came of it.
 
     Attributes:
-        images: A row for every image, mask and method: λ, seconds, iterations, :data:`SCORES`.
+        images: A row for every image, mask and method, see :func:`untrained_recon.study.oracles.judge`.
         means: As of :func:`untrained_recon.study.summary.summarise`; ``seconds`` is among the scores.
-        differences: The same of ours minus each other method on the same image; :data:`BEST` is among the methods.
+        differences: The same of ours minus each other method on the same image; :data:`BEST` and :data:`HIGHEST` are among the
+            methods.
+        times: See :func:`untrained_recon.study.pace.catch_up`.
+        medians: See :func:`untrained_recon.study.pace.medians`.
+        targets: See :func:`untrained_recon.study.targets.targets`.
         failures: Rows of the evaluation without an image.
     """
 
     images: pandas.DataFrame
     means: pandas.DataFrame
     differences: pandas.DataFrame
+    times: pandas.DataFrame
+    medians: pandas.DataFrame
+    targets: pandas.DataFrame
     failures: list[Row]
 
 
@@ -106,7 +119,7 @@ def compare(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Ro
     """Run a plan whose methods are :func:`contenders`, or what is left of it, and compare.
 
     Args:
-        plan: What is to be done; with ``prewhiten``.
+        plan: What is to be done; with ``prewhiten`` and ``trace``.
         folder: As for :func:`untrained_recon.study.evaluate.evaluate`; also for ``quality.csv`` and ``quality.json``.
         device: Where the networks are fitted.
         follow: Told of every new row.
@@ -118,70 +131,50 @@ def compare(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Ro
     failures = [row for row in rows if row.error]
     if len(failures) == len(rows):
         raise EvaluationError(f"none of {len(rows)} images could be made; the first: {rows[0].error}" if rows else "no images")
-    images = with_scores(choose(frame(rows)), folder)
-    found = Comparison(images, *compared(images), failures)
+    table = frame(rows)
+    images = judge(table, folder, _floors(plan, table))
+    times = catch_up(images, _traces(rows, folder))
+    found = Comparison(images, *compared(images), times, medians(times), targets(images, OURS), failures)
     images.to_csv(folder / "quality.csv", index=False)
     (folder / "quality.json").write_text(json.dumps(_document(found), indent=2) + "\n", encoding="utf-8")
     return found
-
-
-def choose(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Of every method's images with different λ, the one with the best PSNR against the truth.
-
-    Args:
-        table: Rows of an evaluation of :func:`contenders`, see :func:`untrained_recon.study.summary.frame`.
-
-    Returns:
-        The chosen rows with the method's bare name, and columns ``lamda`` (NaN where there is none), ``at_edge`` (whether it was
-        the smallest or largest of the grid) and ``grid_seconds``.
-    """
-    parts = table["method"].str.partition("@")
-    named = table.assign(method=parts[0], lamda=pandas.to_numeric(parts[2], errors="coerce"))
-    groups = named.groupby([*IMAGE, "method"], sort=False)
-    lamdas = groups["lamda"]
-    at_edge = (named["lamda"] == lamdas.transform("min")) | (named["lamda"] == lamdas.transform("max"))
-    named = named.assign(at_edge=at_edge, grid_seconds=groups["seconds"].transform("sum"))
-    return named.loc[groups[CHOOSER].idxmax()].reset_index(drop=True)
-
-
-def with_scores(chosen: pandas.DataFrame, folder: Path) -> pandas.DataFrame:
-    """The chosen rows with :data:`SCORES` instead of the evaluation's scores, from the images that it left in ``folder``."""
-    kept = [*IMAGE, "method", "lamda", "at_edge", "acceleration", "seconds", "grid_seconds", "iterations"]
-    paths = zip(chosen["image_path"], chosen["truth_path"], strict=True)
-    scores = [_scores(np.load(folder / img), np.load(folder / truth)) for img, truth in paths]
-    return pandas.concat([chosen[kept], pandas.DataFrame(scores, columns=SCORES)], axis=1)
-
-
-def best_oracles(images: pandas.DataFrame) -> pandas.DataFrame:
-    """For every image and mask the row with the best PSNR among the methods whose λ was chosen by the truth."""
-    oracles = images[images["lamda"].notna()]
-    return oracles.loc[oracles.groupby(IMAGE, sort=False)[CHOSEN].idxmax()]
 
 
 def compared(images: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Means of all methods, and differences of ours to each, see :class:`Comparison`.
 
     Args:
-        images: Columns ``volume, item, sampling, method, lamda, seconds`` and :data:`SCORES`.
+        images: Columns ``volume, item, sampling, method, lamda, seconds``, the columns of the floor and
+            :data:`untrained_recon.study.oracles.SCORES`.
     """
     scores = [*SCORES, "seconds"]
-    each = _mean_over_seeds(pandas.concat([images, best_oracles(images).assign(method=BEST)]), scores)
-    theirs = paired(each, OURS, scores)  # minus ours
-    return summarise(each, scores), theirs.assign(mean=-theirs["mean"], low=-theirs["high"], high=-theirs["low"])
+    each = pandas.concat([images, best_oracles(images).assign(method=BEST), highest_oracles(images).assign(method=HIGHEST)])
+    gains = differences(each, OURS, scores)  # theirs minus ours
+    gains[scores] *= -1
+    return summarise(mean_over_seeds(each, scores), scores), summarise(mean_over_seeds(gains, scores), scores)
 
 
-def _scores(img: FloatArray, truth: FloatArray) -> list[float]:
-    found = [quality(img, truth, convention, region) for convention in (OUR_CONVENTION, PAPER) for region in REGIONS]
-    return [getattr(values, measure) for values in found for measure in MEASURES]
+def _floors(plan: Plan, table: pandas.DataFrame) -> dict[tuple[str, int, str], float]:
+    found = {}
+    samplings = {sampling.label: sampling for sampling in plan.samplings}
+    for path in plan.paths:
+        wanted = table.loc[table["volume"] == path.stem, IMAGE].drop_duplicates()
+        if wanted.empty:  # a file that cannot be read
+            continue
+        with opened(path, plan) as volume:
+            for image in wanted.itertuples(index=False, name=None):
+                lines = samplings[image[2]].lines(volume.shape[1], volume.name)
+                found[image] = expected_floor(volume, image[1], lines)
+    return found
 
 
-def _mean_over_seeds(images: pandas.DataFrame, scores: Sequence[str]) -> pandas.DataFrame:
-    pooled = images.assign(sampling=images["sampling"].str.replace(r"-seed\d+$", "", regex=True))
-    return pooled.groupby([*IMAGE, "method"], sort=False)[list(scores)].mean().reset_index()
+def _traces(rows: Sequence[Row], folder: Path) -> Traces:
+    paths = {(row.key.volume, row.key.item, row.key.sampling, row.key.method): folder / row.key.trace_path for row in rows}
+    return {image: load_trace(path) for image, path in paths.items() if path.exists()}
 
 
 def _document(found: Comparison) -> dict[str, Any]:
-    tables = {"images": found.images, "means": found.means, "differences": found.differences}
+    tables = {name: value for name, value in vars(found).items() if isinstance(value, pandas.DataFrame)}
     records = {name: json.loads(table.to_json(orient="records", double_precision=6)) for name, table in tables.items()}
     failures = [{**row.key.__dict__, "error": row.error} for row in found.failures]
     return {"notes": list(NOTES), **records, "failures": failures}

@@ -11,6 +11,7 @@ from untrained_recon.metrics import FASTMRI, PAPER_VOLUME, quality
 from untrained_recon.study.results import MEASURES, SCORES, Row
 
 VOLUME_CONVENTIONS = (PAPER_VOLUME, FASTMRI)
+IMAGE = ["volume", "item", "sampling"]  # the columns that tell an image with its mask from others
 
 
 def frame(rows: Sequence[Row]) -> pandas.DataFrame:
@@ -38,11 +39,32 @@ def summarise(rows: pandas.DataFrame, scores: Sequence[str] = SCORES) -> pandas.
 
 
 def paired(rows: pandas.DataFrame, against: str, scores: Sequence[str] = SCORES) -> pandas.DataFrame:
-    """As :func:`summarise`, of each method's differences to the method ``against`` on the same images."""
-    index = ["volume", "item", "sampling"]
-    base = rows[rows["method"] == against].set_index(index)[list(scores)]
-    others = rows[rows["method"] != against].set_index([*index, "method"])[list(scores)]
-    return summarise(others.sub(base).reset_index(), scores)
+    """As :func:`summarise`, of :func:`differences`."""
+    return summarise(differences(rows, against, scores), scores)
+
+
+def differences(rows: pandas.DataFrame, against: str, scores: Sequence[str] = SCORES) -> pandas.DataFrame:
+    """Each method's scores minus those of the method ``against`` on the same image with the same mask.
+
+    Returns:
+        Columns ``volume, item, sampling, method`` and the scores, without the images that ``against`` lacks.
+    """
+    base = rows.loc[rows["method"] == against, [*IMAGE, *scores]]
+    others = rows.loc[rows["method"] != against, [*IMAGE, "method", *scores]]
+    pairs = others.merge(base, on=IMAGE, suffixes=("", " of base"))
+    pairs[list(scores)] -= pairs[[f"{score} of base" for score in scores]].to_numpy()
+    return pairs[[*IMAGE, "method", *scores]]
+
+
+def mean_over_seeds(rows: pandas.DataFrame, scores: Sequence[str]) -> pandas.DataFrame:
+    """Scores of each image and method, their mean over masks that differ in their seed only; ``sampling`` without its seed."""
+    pooled = rows.assign(sampling=without_seed(rows["sampling"]))
+    return pooled.groupby([*IMAGE, "method"], sort=False)[list(scores)].mean().reset_index()
+
+
+def without_seed(samplings: pandas.Series) -> pandas.Series:
+    """Labels of samplings (``masks.Sampling.label``) without their seeds."""
+    return samplings.str.replace(r"-seed\d+$", "", regex=True)
 
 
 def volume_scores(rows: pandas.DataFrame, folder: Path) -> pandas.DataFrame:

@@ -1,0 +1,54 @@
+"""Seconds until a network's image is as good as the image at which each other method ends."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from untrained_recon.study.oracles import CHOSEN
+from untrained_recon.study.summary import IMAGE, without_seed
+from untrained_recon.study.trace import Point, seconds_to
+
+Traces = Mapping[tuple[str, int, str, str], Sequence[Point]]
+"""Quality against time by volume, item, sampling and method."""
+
+
+def catch_up(images: pandas.DataFrame, traces: Traces) -> pandas.DataFrame:
+    """Every traced method against every other on the same image with the same mask.
+
+    Args:
+        images: See :func:`untrained_recon.study.oracles.judge`.
+        traces: Of some of its rows.
+
+    Returns:
+        Columns ``volume, item, sampling, method, peer``; ``psnr`` and ``peer_seconds``, at which the peer ends, with the chosen λ
+        alone; ``seconds`` until the method reached that PSNR, infinite where it never did.
+    """
+    found = [
+        {name: peer[name] for name in IMAGE} | _against(method, traces[key], peer)
+        for image, group in images.groupby(IMAGE, sort=False)
+        for method in group["method"]
+        if (key := (*image, method)) in traces
+        for peer in group.to_dict("records")
+        if peer["method"] != method
+    ]
+    return pandas.DataFrame(found, columns=[*IMAGE, "method", "peer", "psnr", "peer_seconds", "seconds"])
+
+
+def medians(times: pandas.DataFrame) -> pandas.DataFrame:
+    """Medians of :func:`catch_up` over images and seeds of the mask; infinite where half of the images or more never got there.
+
+    Returns:
+        Columns ``sampling, method, peer, seconds, peer_seconds, images, reached``.
+    """
+    pooled = times.assign(sampling=without_seed(times["sampling"]), reached=times["seconds"] < math.inf)
+    groups = pooled.groupby(["sampling", "method", "peer"], sort=False)
+    return groups.agg(
+        seconds=("seconds", "median"), peer_seconds=("peer_seconds", "median"), images=("psnr", "size"), reached=("reached", "sum")
+    ).reset_index()
+
+
+def _against(method: str, points: Sequence[Point], peer: dict[str, Any]) -> dict[str, Any]:
+    seconds = seconds_to(points, peer[CHOSEN])
+    return {"method": method, "peer": peer["method"], "psnr": peer[CHOSEN], "peer_seconds": peer["seconds"], "seconds": seconds}
