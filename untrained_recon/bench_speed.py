@@ -139,10 +139,11 @@ def plain_fit(network: ImageGenerator, operator: Sense, ksp: Tensor, settings: F
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.lr)
     for iteration in range(1, settings.iterations + 1):
         optimiser.zero_grad()
-        loss = (target - operator(to_complex(network())[0])).abs().square().sum() / energy
+        img = to_complex(network())[0]
+        loss = (target - operator(img)).abs().square().sum() / energy
         loss.backward()
         optimiser.step()
-        callback(Progress(iteration, settings.iterations, loss.item()))
+        callback(Progress("fit", iteration, settings.iterations, loss.item(), img.detach() / scale))
 
 
 def iteration_flops(case: Case) -> int:

@@ -20,15 +20,25 @@ FINISHED = "iterations"
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a running fit: iterations done, iterations planned, relative loss."""
+    """State of a running reconstruction.
 
+    Attributes:
+        stage: ``fit`` or ``refine``.
+        iteration: Iterations of the stage done.
+        iterations: Most that the stage may take.
+        loss: Squared residual relative to the data.
+        img: complex ``operator.ishape`` without gradients, the present image in the units of the data.
+    """
+
+    stage: str
     iteration: int
     iterations: int
     loss: float
+    img: Tensor
 
 
 Callback = Callable[[Progress], bool | None]
-"""Called after every iteration; returning False stops the fit there."""
+"""Called after every iteration; returning False ends the reconstruction with the image at hand."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ def _descend(
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
         if settings.keep == "lowest-loss" and loss < lowest:
             lowest, kept = loss, img.detach()
-        if callback is not None and callback(Progress(iteration, settings.iterations, loss)) is False:
+        if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img.detach() / scale)) is False:
             stop_reason = "callback"
             break
         if time.monotonic() > deadline:

@@ -27,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def fit_logger(image: str) -> Callback:
-    """A fit callback that logs iteration, loss and time left, at most twice a second and at the end.
+    """A callback that logs stage, iteration, loss and time left in the stage, at most twice a second and at its end.
 
     Args:
         image: Which image is being fitted, for people.
@@ -43,14 +43,16 @@ def fit_logger(image: str) -> Callback:
         left = (now - start) / progress.iteration * (progress.iterations - progress.iteration)
         fields = {
             "image": image,
+            "stage": progress.stage,
             "iteration": progress.iteration,
             "iterations": progress.iterations,
             "loss": progress.loss,
             "seconds_left": left,
         }
         logger.debug(
-            "%s: iteration %d of %d, loss %.4g, %.0f s left",
+            "%s: %s, iteration %d of %d, loss %.4g, %.0f s left",
             image,
+            progress.stage,
             progress.iteration,
             progress.iterations,
             progress.loss,

@@ -13,7 +13,7 @@ import torch
 
 from untrained_recon.coils import compress
 from untrained_recon.config import Config
-from untrained_recon.fit import Callback, Progress
+from untrained_recon.fit import Callback
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray, KSpace, Reconstruction
 
@@ -145,7 +145,7 @@ def _overall(callback: Callback | None, done: int, planes: int) -> Callback | No
     """A callback that counts the iterations of all planes."""
     if callback is None:
         return None
-    return lambda p: callback(Progress(done * p.iterations + p.iteration, planes * p.iterations, p.loss))
+    return lambda p: callback(replace(p, iteration=done * p.iterations + p.iteration, iterations=planes * p.iterations))
 
 
 def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
