@@ -37,6 +37,17 @@ def test_fft_agrees_with_sigpy_and_inverts(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(ifft2(fft2(x)), x)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_operators_are_the_centred_transform_between_maps_and_mask(shape: tuple[int, int]) -> None:
+    mps, x, y = random_complex((2, 3, *shape), 0), random_complex((2, *shape), 1), random_complex((3, *shape), 2)
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sense, coils = Sense(mps, mask), CoilFourier(mask, 3)
+    torch.testing.assert_close(sense(x), fft2((mps * x[:, None]).sum(dim=0)) * mask)
+    torch.testing.assert_close(sense.adjoint(y), (mps.conj() * ifft2(y * mask)).sum(dim=1))
+    torch.testing.assert_close(coils(y), fft2(y) * mask)
+    torch.testing.assert_close(coils.adjoint(y), ifft2(y * mask))
+
+
 def test_sense_with_exact_maps_and_full_sampling_recovers_the_object() -> None:
     mps = random_complex((4, 9, 8), 0)
     mps = mps / rss(mps)

@@ -78,10 +78,17 @@ class FitConfig(Section):
     optimiser: Literal["adam", "gd", "gd-a"] = Field(
         "adam", description="gd-a: gradient descent with the step sizes that Adam took"
     )
-    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser")
+    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser at most")
     lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
-    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
+    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image, where no lines are held out")
+    patience: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="iterations in which the held-out error must fall by `gain`, else the fit ends; 0: never",
+    )
+    gain: float = Field(0.01, gt=0, lt=1, description="share of the held-out error by which it must fall")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
@@ -97,6 +104,12 @@ class ReconConfig(Section):
         "maps", description="Step 1-B with ESPIRiT maps; Step 1-A with one network for all coils, or with one for each"
     )
     runs: int = Field(1, ge=1, le=100, description="fits from different seeds, whose images are averaged")
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of the lines outside the calibration block held out to tell when to stop; 0: none, as in the paper",
+    )
     data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
 
 
