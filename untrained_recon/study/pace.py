@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas
 
@@ -12,6 +11,8 @@ from untrained_recon.study.trace import Point, seconds_to
 
 Traces = Mapping[tuple[str, int, str, str], Sequence[Point]]
 """Quality against time by volume, item, sampling and method."""
+
+PEAK = "best iterate"
 
 
 def catch_up(images: pandas.DataFrame, traces: Traces) -> pandas.DataFrame:
@@ -23,16 +24,22 @@ def catch_up(images: pandas.DataFrame, traces: Traces) -> pandas.DataFrame:
 
     Returns:
         Columns ``volume, item, sampling, method, peer``; ``psnr`` and ``peer_seconds``, at which the peer ends, with the chosen λ
-        alone; ``seconds`` until the method reached that PSNR, infinite where it never did.
+        alone; ``seconds`` until the method reached that PSNR, infinite where it never did. A traced peer has a second row, named
+        with :data:`PEAK`, for the best point of its trace and the seconds to it.
     """
-    found = [
-        {name: peer[name] for name in IMAGE} | _against(method, traces[key], peer)
-        for image, group in images.groupby(IMAGE, sort=False)
-        for method in group["method"]
-        if (key := (*image, method)) in traces
-        for peer in group.to_dict("records")
-        if peer["method"] != method
-    ]
+    found = []
+    for image, group in images.groupby(IMAGE, sort=False):
+        peers = list(zip(group["method"], group["method"], group[CHOSEN], group["seconds"], strict=True))
+        traced = {method: traces[key] for method in group["method"] if (key := (*image, method)) in traces}
+        for method, points in traced.items():
+            peak = max(points, key=lambda point: point.psnr)
+            peers.append((method, f"{method}, {PEAK}", peak.psnr, peak.seconds))
+        found += [
+            (*image, method, name, psnr, seconds, seconds_to(points, psnr))
+            for method, points in traced.items()
+            for peer, name, psnr, seconds in peers
+            if peer != method
+        ]
     return pandas.DataFrame(found, columns=[*IMAGE, "method", "peer", "psnr", "peer_seconds", "seconds"])
 
 
@@ -47,8 +54,3 @@ def medians(times: pandas.DataFrame) -> pandas.DataFrame:
     return groups.agg(
         seconds=("seconds", "median"), peer_seconds=("peer_seconds", "median"), images=("psnr", "size"), reached=("reached", "sum")
     ).reset_index()
-
-
-def _against(method: str, points: Sequence[Point], peer: dict[str, Any]) -> dict[str, Any]:
-    seconds = seconds_to(points, peer[CHOSEN])
-    return {"method": method, "peer": peer["method"], "psnr": peer[CHOSEN], "peer_seconds": peer["seconds"], "seconds": seconds}

@@ -21,11 +21,11 @@ from untrained_recon.errors import EvaluationError
 from untrained_recon.study.evaluate import Plan, evaluate, opened
 from untrained_recon.study.floor import expected_floor
 from untrained_recon.study.oracles import FLOOR, SCORES, best_oracles, highest_oracles, judge
-from untrained_recon.study.pace import Traces, catch_up, medians
+from untrained_recon.study.pace import PEAK, Traces, catch_up, medians
 from untrained_recon.study.results import Row
 from untrained_recon.study.summary import IMAGE, differences, frame, mean_over_seeds, summarise
 from untrained_recon.study.targets import targets
-from untrained_recon.study.trace import INTERVAL_S, load_trace
+from untrained_recon.study.trace import COST, INTERVAL_S, load_trace
 
 OURS = "ours"
 BEST = "best oracle"
@@ -52,8 +52,8 @@ NOTES = (
     "ours: preset fast, one configuration, chosen without the truth; the time budget does not touch it.",
     "Seconds to quality: until the image that would have been delivered reached the PSNR (ours, whole) at which the other method "
     "ends. The clock starts with the reconstruction, so start and maps count; it stands still while images are scored, every "
-    f"{INTERVAL_S:g} s at most. The others' seconds are those of their whole run with the chosen λ alone. Medians over images and "
-    "masks.",
+    f"{INTERVAL_S:g} s at most and for {COST:.0%} of a time budget at most. The others' seconds are those of their whole run with "
+    f"the chosen λ alone; {PEAK}: the best that was scored on their way, and the seconds to it. Medians over images and masks.",
     "Targets: PSNR and SSIM against the highest of any oracle on each image and mask; 1 dB above it up to 4-fold acceleration, no "
     "lower beyond; no lower SSIM.",
     "Means and 95 % intervals (Student's t) are over images, after the mean over mask seeds; differences are those on the same "
