@@ -60,6 +60,14 @@ def test_a_point_is_the_quality_of_what_would_be_delivered(scan: tuple[KSpace, F
     assert first.psnr == pytest.approx(last.psnr, abs=1e-3)
 
 
+@pytest.mark.parametrize("mode", ["maps", "coils"])
+def test_the_refinement_is_followed_to_its_end(scan: tuple[KSpace, FloatArray], mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "INTERVAL_S", 0)
+    monkeypatch.setattr(trace, "COST", math.inf)
+    _, points = traced(scan[0], config(**{"refine.iterations": "3", "recon.mode": mode}), CPU, scan[1])
+    assert points[-2].psnr == pytest.approx(points[-1].psnr, abs=1e-3)
+
+
 def test_the_clock_stands_still_while_images_are_scored(scan: tuple[KSpace, FloatArray], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
