@@ -108,6 +108,16 @@ class RefineConfig(Section):
     )
 
 
+class ComputeConfig(Section):
+    """How the network is computed; the mathematics are the same."""
+
+    path: Literal["fast", "plain"] = Field("fast", description="plain: as one would write it down, float32, not compiled; a check")
+    precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
+        "auto", description="of the convolutions; auto: bf16 on GPUs since Ampere and CPUs with AMX, else float32"
+    )
+    compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
+
+
 class UnetConfig(Section):
     """The trained U-net."""
 
@@ -142,6 +152,7 @@ class Config(Section):
     fit: FitConfig = FitConfig()
     recon: ReconConfig = ReconConfig()
     refine: RefineConfig = RefineConfig()
+    compute: ComputeConfig = ComputeConfig()
     unet: UnetConfig = UnetConfig()
     baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()

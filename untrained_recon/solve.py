@@ -12,6 +12,7 @@ from torch import Tensor
 
 from untrained_recon import bart, baselines
 from untrained_recon.coils import estimate_map_sets, estimate_maps
+from untrained_recon.compute import arithmetic
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.fit import Callback, FitResult, fit
@@ -183,9 +184,10 @@ def _fit(operator: LinearOperator, ksp: Tensor, config: Config, run: int, callba
     def attempt(save_memory: bool) -> FitResult:
         generator = torch.Generator().manual_seed(config.seed + run)
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
-        network = build_network(config.network, out_channels, out_size, generator).to(ksp.device)
+        network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory
-        return fit(network, operator, ksp, config.fit, callback, seconds)
+        with arithmetic(config.compute, ksp.device):
+            return fit(network, operator, ksp, config.fit, callback, seconds)
 
     try:
         return attempt(save_memory=False)
