@@ -7,6 +7,7 @@ import torch
 from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
 from untrained_recon.fit import FitResult, Progress, fit, radial_weight
+from untrained_recon.held_out import held_out_error
 from untrained_recon.networks import ConvDecoder, to_complex
 from untrained_recon.operators import CoilFourier, fft2
 from untrained_recon.phantom import coil_maps, head
@@ -23,9 +24,15 @@ def problem(scale: float = 1.0) -> tuple[CoilFourier, torch.Tensor]:
     return operator, scale * operator(coil_imgs)
 
 
-def run(operator: CoilFourier, ksp: torch.Tensor, seed: int = 0, **settings: object) -> FitResult:
+def run(operator: CoilFourier, ksp: torch.Tensor, seed: int = 0, held: torch.Tensor | None = None, **settings: object) -> FitResult:
     network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(seed))
-    return fit(network, operator, ksp, FitConfig(**({"iterations": 30} | settings)))  # type: ignore[arg-type]
+    return fit(network, operator, ksp, FitConfig(**({"iterations": 30} | settings)), held=held)  # type: ignore[arg-type]
+
+
+def some_lines() -> torch.Tensor:
+    held = torch.zeros(24, 20, dtype=torch.bool)
+    held[[2, 6, 20]] = True
+    return held
 
 
 @pytest.mark.parametrize("settings", [{}, {"schedule": "one-cycle", "lr": 0.03, "weighting": 0.5}])
@@ -99,3 +106,34 @@ def test_vector_math_is_exact_from_the_first_call() -> None:
     k = (np.arange(128) - 64) / 128
     np.testing.assert_allclose(weight, (np.hypot(k[:, None], k[None, :]) + 0.02) ** 0.5, rtol=1e-6)
     assert fft2(torch.ones(4, 4)).abs().max() == pytest.approx(4)
+
+
+def test_held_out_samples_are_not_seen() -> None:
+    operator, ksp = problem()
+    held = some_lines()
+    changed = torch.where(held, 3 * ksp, ksp)
+    first, other = (run(operator, k, held=held, iterations=1).img for k in (ksp, changed))
+    assert torch.equal(first, other)
+
+
+def test_the_iterate_nearest_to_what_is_held_out_is_kept() -> None:
+    operator, ksp = problem()
+    held, errors = some_lines(), []
+
+    def follow(progress: Progress) -> None:
+        errors.append(held_out_error(operator(progress.img), ksp, held))
+
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    result = fit(network, operator, ksp, FitConfig(iterations=200, lr=0.05), follow, held=held)
+    assert result.held_out == pytest.approx(min(errors), rel=1e-4)
+    assert held_out_error(operator(result.img), ksp, held) == pytest.approx(min(errors), rel=1e-4)
+
+
+def test_a_fit_ends_when_the_held_out_error_has_stopped_falling() -> None:
+    operator, ksp = problem()
+    stalled = run(operator, ksp, held=some_lines(), iterations=5000, patience=20, gain=0.1)
+    assert stalled.stop_reason == "held-out error"
+    assert 20 < stalled.iterations < 5000
+    longer = run(operator, ksp, held=some_lines(), iterations=5000, patience=20, gain=0.001)
+    assert longer.iterations > stalled.iterations
+    assert run(operator, ksp, iterations=60, patience=20).stop_reason == "iterations"  # nothing is held out

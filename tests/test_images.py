@@ -33,6 +33,10 @@ def recon(shape: tuple[int, int] = (64, 48)) -> Reconstruction:
         iterations=12,
         stop_reason="iterations",
         loss=0.25,
+        refinements=20,
+        refinement_stop="discrepancy",
+        held_out_error=0.5,
+        chi2=1.5,
         seconds=1.5,
         device="cpu",
     )

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"errors", "types", "wire", "chain", "meter"},
+    {"errors", "types", "wire", "chain", "meter", "schema"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
@@ -16,9 +16,12 @@ LEVELS = [
     {"networks.conv_decoder", "networks.deep_decoder"},
     {"networks.fused"},
     {"assemble", "coils", "networks", "phantom", "metrics", "optimisers"},
-    {"fit", "baselines", "phase"},
-    {"refine"},
-    {"solve", "progress"},
+    {"held_out", "baselines", "phase"},
+    {"fit"},
+    {"refine", "progress"},
+    {"runs"},
+    {"untrained"},
+    {"solve"},
     {"pipeline", "simulate"},
     {"volume"},
     {"images", "buffers", "jobs", "pool"},

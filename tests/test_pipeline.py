@@ -33,7 +33,13 @@ def scan(small_scan: Path) -> list[KSpace]:
 
 
 def config(**changes: str) -> Config:
-    overrides = {"fit.iterations": "150", "network.layers": "4", "network.channels": "32", "network.in_size": "[8, 6]"}
+    overrides = {
+        "fit.iterations": "150",
+        "fit.patience": "0",
+        "network.layers": "4",
+        "network.channels": "32",
+        "network.in_size": "[8, 6]",
+    }
     return load_config("fast", overrides | {key.replace("__", "."): value for key, value in changes.items()})
 
 
@@ -123,11 +129,11 @@ def raising(error: Exception, times: int = 1000) -> Callable[..., FitResult]:
     """A fit that fails so many times, and notes how the network was set."""
     calls: list[bool] = []
 
-    def fit(network: ConvDecoder, *args: Any) -> FitResult:
+    def fit(network: ConvDecoder, *args: Any, **named: Any) -> FitResult:
         calls.append(network.save_memory)
         if len(calls) <= times:
             raise error
-        return real_fit(network, *args)
+        return real_fit(network, *args, **named)
 
     fit.calls = calls  # type: ignore[attr-defined]
     return fit
@@ -140,7 +146,7 @@ def raising(error: Exception, times: int = 1000) -> Callable[..., FitResult]:
 def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
     error: Exception, scan: list[KSpace], small_scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("untrained_recon.solve.fit", raising(error))
+    monkeypatch.setattr("untrained_recon.runs.fit", raising(error))
     recon = reconstruct(scan[0], config(), CPU)
     assert recon.method == "cg-sense"
     assert recon.fallback_reason == f"{type(error).__name__}: {error}"
@@ -149,7 +155,7 @@ def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
 
 
 def test_without_maps_the_fallback_is_zero_filled(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrained_recon.solve.fit", raising(FitError("diverged")))
+    monkeypatch.setattr("untrained_recon.runs.fit", raising(FitError("diverged")))
     recon = reconstruct(dataclasses.replace(scan[0], calib_mask=np.zeros_like(scan[0].mask)), config(), CPU)
     assert (recon.method, recon.fallback_reason) == ("zero-filled", "FitError: diverged")
     np.testing.assert_allclose(recon.magnitude, zero_filled(scan[0]), rtol=1e-5)
@@ -157,18 +163,18 @@ def test_without_maps_the_fallback_is_zero_filled(scan: list[KSpace], monkeypatc
 
 def test_out_of_memory_first_tries_with_less(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
     once = raising(torch.cuda.OutOfMemoryError("CUDA out of memory"), times=1)
-    monkeypatch.setattr("untrained_recon.solve.fit", once)
+    monkeypatch.setattr("untrained_recon.runs.fit", once)
     recon = reconstruct(scan[0], config(fit__iterations="3"), CPU)
     assert (recon.method, recon.fallback_reason) == ("maps", "")
     assert once.calls == [False, True]  # type: ignore[attr-defined]
 
 
 def test_pixels_that_are_not_finite_never_leave(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: Any) -> FitResult:
-        result = real_fit(*args)
+    def broken(*args: Any, **named: Any) -> FitResult:
+        result = real_fit(*args, **named)
         return dataclasses.replace(result, img=result.img * torch.nan)
 
-    monkeypatch.setattr("untrained_recon.solve.fit", broken)
+    monkeypatch.setattr("untrained_recon.runs.fit", broken)
     recon = reconstruct(scan[0], config(fit__iterations="1", recon__data_consistency="false"), CPU)
     assert (recon.method, recon.fallback_reason) == ("cg-sense", "FitError: the image holds pixels that are not finite")
     assert np.isfinite(recon.magnitude).all()

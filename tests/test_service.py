@@ -217,7 +217,7 @@ def failing(error: Exception, data: KSpace, config: Config, device: str, seconds
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("untrained_recon.solve.fit", fit)
+        patch.setattr("untrained_recon.runs.fit", fit)
         return reconstruct_on(data, config, device, seconds)
 
 

@@ -14,8 +14,9 @@ from untrained_recon.header import parse_header
 from untrained_recon.metrics import nrmse
 from untrained_recon.operators import rss
 from untrained_recon.pipeline import reconstruct
-from untrained_recon.solve import Solution, solve
+from untrained_recon.solve import solve
 from untrained_recon.types import KSpace
+from untrained_recon.untrained import Solution
 
 CPU = torch.device("cpu")
 
@@ -35,6 +36,7 @@ def truth(small_scan: Path) -> np.ndarray:
 def config(**changes: str) -> Config:
     overrides = {
         "fit.iterations": "100",
+        "fit.patience": "0",
         "network.layers": "4",
         "network.channels": "32",
         "network.in_size": "[8, 6]",

@@ -4,7 +4,6 @@ Everything is checked by one strict schema, so a misspelt key or a number out of
 the dotted path, before any data are touched.
 """
 
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -13,18 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.schema import Section, describe
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
-
-
-class Section(BaseModel):
-    """A group of settings; unknown keys and wrong types are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
@@ -78,10 +72,17 @@ class FitConfig(Section):
     optimiser: Literal["adam", "gd", "gd-a"] = Field(
         "adam", description="gd-a: gradient descent with the step sizes that Adam took"
     )
-    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser")
+    iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser at most")
     lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
-    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
+    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image, where no lines are held out")
+    patience: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="iterations in which the held-out error must fall by `gain`, else the fit ends; 0: never",
+    )
+    gain: float = Field(0.01, gt=0, lt=1, description="share of the held-out error by which it must fall")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
@@ -97,6 +98,12 @@ class ReconConfig(Section):
         "maps", description="Step 1-B with ESPIRiT maps; Step 1-A with one network for all coils, or with one for each"
     )
     runs: int = Field(1, ge=1, le=100, description="fits from different seeds, whose images are averaged")
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of the lines outside the calibration block held out to tell when to stop; 0: none, as in the paper",
+    )
     data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
 
 
@@ -197,7 +204,7 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"configuration {name_or_path!r}: {_describe(error)}") from error
+        raise ConfigError(f"configuration {name_or_path!r}: {describe(error, Config)}") from error
 
 
 def _read(name_or_path: str) -> str:
@@ -227,24 +234,3 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {parent!r} is a value, not a section")
     values[key] = value
-
-
-def _describe(error: ValidationError) -> str:
-    return "; ".join(_describe_one(e["type"], e["loc"], e["msg"], e["input"]) for e in error.errors())
-
-
-def _describe_one(kind: str, loc: tuple[int | str, ...], message: str, value: Any) -> str:
-    path = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(path, _known_paths(Config), n=1)
-        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}"
-
-
-def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
-    paths = []
-    for name, field in section.model_fields.items():
-        paths.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            paths += _known_paths(field.annotation, f"{prefix}{name}.")
-    return paths

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
+from untrained_recon.held_out import held_out_error
 from untrained_recon.networks import ImageGenerator, to_complex
 from untrained_recon.operators import LinearOperator
 from untrained_recon.optimisers import StepSizes, build_optimiser
 
-FINISHED = "iterations"
+FINISHED, STALLED, OUT_OF_TIME, CALLBACK = "iterations", "held-out error", "time budget", "callback"
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,21 @@ Callback = Callable[[Progress], bool | None]
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit leaves behind: the image in the units of the data, and how the fit ended."""
+    """What a fit leaves behind.
+
+    Attributes:
+        img: complex ``operator.ishape``, in the units of the data.
+        iterations: Iterations done.
+        loss: Weighted squared residual relative to the data.
+        stop_reason: Why it ended.
+        held_out: Relative error of the image on the held-out samples; NaN where there are none.
+    """
 
     img: Tensor
     iterations: int
     loss: float
     stop_reason: str
+    held_out: float = math.nan
 
 
 def fit(
@@ -59,6 +69,7 @@ def fit(
     callback: Callback | None = None,
     seconds: float = math.inf,
     steps: StepSizes | None = None,
+    held: Tensor | None = None,
 ) -> FitResult:
     """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network.
 
@@ -75,10 +86,12 @@ def fit(
         callback: See :data:`Callback`.
         seconds: Time after which the image is taken as it is; ``settings.time_budget_s`` may shorten it.
         steps: Takes the step sizes of an Adam fit.
+        held: bool ``(n_y, n_x)``, samples that the fit does not see and that tell when it has stopped gaining, see
+            :func:`~untrained_recon.held_out.held_out`.
 
     Returns:
-        The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
-        early, its image.
+        The last iterate, or with ``keep: lowest-loss`` the one that explained the data best; with ``held``, the one that came
+        closest to what was held out. Where the first fit of ``gd-a`` ends early, its image.
 
     Raises:
         FitError: The loss became NaN or infinite.
@@ -86,13 +99,13 @@ def fit(
     _settle_vector_math()
     deadline = time.monotonic() + min(seconds, settings.time_budget_s or math.inf)
     if settings.optimiser != "gd-a":
-        return _descend(network, operator, ksp, settings, callback, deadline, steps)
+        return _descend(network, operator, ksp, settings, callback, deadline, steps, held)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
     with_adam = settings.model_copy(update={"optimiser": "adam"})
-    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded)
-    if result.stop_reason != FINISHED:
+    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded, held)
+    if result.stop_reason not in (FINISHED, STALLED):
         return result
-    return _descend(network, operator, ksp, settings, callback, deadline, recorded)
+    return _descend(network, operator, ksp, settings, callback, deadline, recorded, held)
 
 
 def _descend(
@@ -103,19 +116,24 @@ def _descend(
     callback: Callback | None,
     deadline: float,
     steps: StepSizes | None,
+    held: Tensor | None,
 ) -> FitResult:
+    fitted = 1.0 if held is None else (~held).to(ksp.real.dtype)
     with torch.no_grad():
-        scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp))
-    weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device)
+        scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp * fitted))
+    weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device) * fitted
     target = weight * ksp * scale
     energy = target.abs().square().sum()
+    watch = _Watch(ksp * scale, held, settings)
+    best = _Best()
 
     optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
-    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
+    loss, iteration, stop_reason = math.nan, 0, FINISHED
     for iteration in range(1, settings.iterations + 1):
         optimiser.zero_grad()
         img = _image(network, operator)
-        objective = (target - weight * operator(img)).abs().square().sum() / energy
+        predicted = operator(img)
+        objective = (target - weight * predicted).abs().square().sum() / energy
         objective.backward()
         optimiser.step()
         if steps is not None and isinstance(optimiser, torch.optim.Adam):
@@ -124,20 +142,59 @@ def _descend(
         loss = float(objective.detach())
         if not math.isfinite(loss):
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
-        if settings.keep == "lowest-loss" and loss < lowest:
-            lowest, kept = loss, img.detach()
+        error = watch.error(predicted.detach())
+        if held is not None or settings.keep == "lowest-loss":
+            best.take(loss if held is None else error, loss, img.detach())
         if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img.detach() / scale)) is False:
-            stop_reason = "callback"
+            stop_reason = CALLBACK
             break
         if time.monotonic() > deadline:
-            stop_reason = "time budget"
+            stop_reason = OUT_OF_TIME
+            break
+        if watch.stalled(error):
+            stop_reason = STALLED
             break
 
-    if kept is not None:
-        return FitResult(img=kept / scale, iterations=iteration, loss=lowest, stop_reason=stop_reason)
+    if best.img is not None:
+        held_out = math.nan if held is None else best.score
+        return FitResult(best.img / scale, iteration, best.loss, stop_reason, held_out)
     with torch.no_grad():
         img = _image(network, operator) / scale
-    return FitResult(img=img, iterations=iteration, loss=loss, stop_reason=stop_reason)
+    return FitResult(img, iteration, loss, stop_reason)
+
+
+class _Watch:
+    """Follows the error on what was held out."""
+
+    def __init__(self, ksp: Tensor, held: Tensor | None, settings: FitConfig) -> None:
+        self._ksp, self._held, self._settings = ksp, held, settings
+        self._mark, self._since = math.inf, 0
+
+    def error(self, predicted: Tensor) -> float:
+        """Relative error on the held-out samples; NaN where there are none."""
+        if self._held is None:
+            return math.nan
+        return held_out_error(predicted, self._ksp, self._held)
+
+    def stalled(self, error: float) -> bool:
+        """Whether the error has not fallen by ``settings.gain`` within ``settings.patience`` iterations."""
+        if error < self._mark * (1 - self._settings.gain):
+            self._mark, self._since = error, 0
+        else:
+            self._since += 1
+        return self._held is not None and 0 < self._settings.patience <= self._since
+
+
+class _Best:
+    """The image with the lowest score so far, and its loss."""
+
+    def __init__(self) -> None:
+        self.score, self.loss = math.inf, math.nan
+        self.img: Tensor | None = None
+
+    def take(self, score: float, loss: float, img: Tensor) -> None:
+        if score < self.score:
+            self.score, self.loss, self.img = score, loss, img
 
 
 def radial_weight(shape: tuple[int, ...], exponent: float, device: torch.device) -> Tensor:

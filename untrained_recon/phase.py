@@ -15,10 +15,10 @@ MOST = 32  # central lines and samples
 
 
 def image_phase(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> Tensor:
-    """The phase of the object at low resolution, as complex numbers of magnitude 1 ``(n_y, n_x)``.
+    """The phase of the object at low resolution, as complex numbers of magnitude 1 ``(n_y, n_x)``, or ``(n_sets, n_y, n_x)``.
 
     Args:
-        mps: complex ``(n_coils, n_y, n_x)``.
+        mps: complex ``(n_coils, n_y, n_x)``; or sets of maps ``(n_sets, n_coils, n_y, n_x)``.
         calib: complex ``(n_coils, n_y, n_x)``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
     """
@@ -26,5 +26,5 @@ def image_phase(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> Tensor:
         torch.hann_window(n + 2, periodic=False, device=calib.device)[1:-1] for n in calibration_block(calib_mask, MOST)
     )
     window = resize(hann_y[:, None] * hann_x, (calib.shape[-2], calib.shape[-1]))
-    img = (mps.conj() * ifft2(calib * window)).sum(dim=0)
+    img = (mps.conj() * ifft2(calib * window)).sum(dim=-3)
     return torch.polar(torch.ones_like(img.real), img.angle())

@@ -11,8 +11,9 @@ from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError
 from untrained_recon.fit import Callback
 from untrained_recon.operators import rss, to_recon_matrix
-from untrained_recon.solve import CPU, Solution, solve, solve_without_network
+from untrained_recon.solve import CPU, solve, solve_without_network
 from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.untrained import Solution
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,10 @@ def _finish(data: KSpace, solution: Solution, device: torch.device, start: float
         iterations=solution.iterations,
         stop_reason=solution.stop_reason,
         loss=solution.loss,
+        refinements=solution.refinements,
+        refinement_stop=solution.refinement_stop,
+        held_out_error=solution.held_out_error,
+        chi2=solution.chi2,
         seconds=time.perf_counter() - start,
         device=str(device),
     )

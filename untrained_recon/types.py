@@ -161,6 +161,10 @@ class Reconstruction:
         iterations: Iterations of all fits, 0 where none was needed.
         stop_reason: Why the last fit ended.
         loss: Weighted squared residual relative to the data, mean of the fits; NaN where nothing was fitted.
+        refinements: Steps of the refinement after the fits.
+        refinement_stop: Why it ended; empty where there was none.
+        held_out_error: Relative error on the measured lines that were held out, before they entered the image; NaN where none were.
+        chi2: Squared residual of the samples, before they were put back, relative to the noise's; NaN where nothing was fitted.
         seconds: Wall time of the reconstruction.
         device: Where it ran.
     """
@@ -172,5 +176,9 @@ class Reconstruction:
     iterations: int
     stop_reason: str
     loss: float
+    refinements: int
+    refinement_stop: str
+    held_out_error: float
+    chi2: float
     seconds: float
     device: str

@@ -150,9 +150,10 @@ def _overall(callback: Callback | None, done: int, planes: int) -> Callback | No
 
 def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
     """One volume of its planes; what is said of it is what holds for most of them, but no fallback stays unsaid."""
-    method, stop_reason = (Counter(getattr(p, name) for p in planes).most_common(1)[0][0] for name in ("method", "stop_reason"))
+    method, stop_reason, refinement_stop = (
+        Counter(getattr(p, name) for p in planes).most_common(1)[0][0] for name in ("method", "stop_reason", "refinement_stop")
+    )
     failed = [p for p in planes if p.fallback_reason]
-    losses = [p.loss for p in planes if not math.isnan(p.loss)]
     return Reconstruction(
         magnitude=np.stack([p.magnitude for p in planes], axis=axis),
         complex_img=np.stack([p.complex_img for p in planes], axis=axis),
@@ -160,7 +161,17 @@ def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconst
         fallback_reason=f"{len(failed)} of {len(planes)} planes: {failed[0].fallback_reason}" if failed else "",
         iterations=sum(p.iterations for p in planes),
         stop_reason=stop_reason,
-        loss=sum(losses) / len(losses) if losses else math.nan,
+        loss=_mean([p.loss for p in planes]),
+        refinements=sum(p.refinements for p in planes),
+        refinement_stop=refinement_stop,
+        held_out_error=_mean([p.held_out_error for p in planes]),
+        chi2=_mean([p.chi2 for p in planes]),
         seconds=seconds,
         device=planes[0].device,
     )
+
+
+def _mean(values: list[float]) -> float:
+    """Mean of the numbers among the values; NaN where there is none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan

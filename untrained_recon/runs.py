@@ -1,0 +1,143 @@
+"""One run of the un-trained reconstruction: the fit of a network, and the refinement of its image."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from untrained_recon.compute import arithmetic
+from untrained_recon.config import Config
+from untrained_recon.fit import CALLBACK, Callback, FitResult, Progress, fit
+from untrained_recon.held_out import held_out
+from untrained_recon.networks import build_network
+from untrained_recon.operators import CoilFourier, Sense
+from untrained_recon.phase import image_phase
+from untrained_recon.refine import Refined, refine, uncertainty
+from untrained_recon.types import KSpace
+
+logger = logging.getLogger(__name__)
+
+FIT_SHARE = 0.6  # of the time, where a refinement follows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be solved for one image, or for one coil of it.
+
+    Attributes:
+        data: Calibration and mask.
+        operator: Forward model, with the samples' weights.
+        ksp: complex ``operator.oshape``, the measurement, weighted likewise.
+    """
+
+    data: KSpace
+    operator: CoilFourier | Sense
+    ksp: Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    Attributes:
+        img: complex ``operator.ishape``.
+        iterations: Iterations of the fit.
+        stop_reason: Why it ended.
+        loss: See :class:`~untrained_recon.fit.FitResult`.
+        refinements: Steps of the refinement, 0 where there was none.
+        refinement_stop: Why it ended; empty where there was none.
+        held_out: Relative error on the held-out samples before they entered the image; NaN where there are none.
+    """
+
+    img: Tensor
+    iterations: int
+    stop_reason: str
+    loss: float
+    refinements: int = 0
+    refinement_stop: str = ""
+    held_out: float = math.nan
+
+
+def run(problem: Problem, config: Config, number: int, callback: Callback | None, seconds: float) -> Run:
+    """Fit a network and refine its image, where there are maps and ``refine.iterations`` asks for it.
+
+    Args:
+        problem: What is to be solved.
+        config: Settings; ``config.seed + number`` draws network, input and the lines that are held out.
+        number: Which of several runs it is.
+        callback: Follows and may stop the fit and the refinement.
+        seconds: Time for both.
+
+    Raises:
+        FitError: The network cannot be fitted.
+    """
+    start = time.monotonic()
+    if not problem.ksp.any():  # a dead coil of its own
+        return Run(torch.zeros_like(problem.ksp), 0, "nothing to fit", 0.0)
+    generator = torch.Generator().manual_seed(config.seed + number)
+    refining = config.refine.iterations > 0 and isinstance(problem.operator, Sense)
+    held = held_out(problem.data.mask, config.recon.held_out, generator)
+    held = None if held is None else held.to(problem.ksp.device)
+    found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if refining else 1))
+    fitted = Run(found.img, found.iterations, found.stop_reason, found.loss, held_out=found.held_out)
+    left = seconds - (time.monotonic() - start)
+    if config.refine.iterations == 0 or left <= 0 or found.stop_reason == CALLBACK or not isinstance(problem.operator, Sense):
+        return fitted
+    refined = _refined(problem, problem.operator.mps, found.img, held, config.refine.iterations, callback, left)
+    return replace(
+        fitted,
+        img=refined.img,
+        refinements=refined.iterations,
+        refinement_stop=refined.stop_reason,
+        held_out=refined.held_out,
+    )
+
+
+def shares(seconds: float, parts: int) -> Iterator[float]:
+    """What each of several runs in turn may take of the time."""
+    deadline = time.monotonic() + seconds
+    for left in range(parts, 0, -1):
+        yield max(0.0, deadline - time.monotonic()) / left
+
+
+def _fit(
+    problem: Problem, held: Tensor | None, config: Config, number: int, callback: Callback | None, seconds: float
+) -> FitResult:
+    operator, ksp = problem.operator, problem.ksp
+
+    def attempt(save_memory: bool) -> FitResult:
+        generator = torch.Generator().manual_seed(config.seed + number)
+        out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
+        network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
+        network.save_memory = save_memory
+        with arithmetic(config.compute, ksp.device):
+            return fit(network, operator, ksp, config.fit, callback, seconds, held=held)
+
+    try:
+        return attempt(save_memory=False)
+    except torch.cuda.OutOfMemoryError as error:
+        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, error)
+    torch.cuda.empty_cache()  # nothing on a machine without CUDA; the failed fit's tensors are free by now
+    return attempt(save_memory=True)
+
+
+def _refined(
+    problem: Problem, mps: Tensor, img: Tensor, held: Tensor | None, iterations: int, callback: Callback | None, seconds: float
+) -> Refined:
+    """:func:`refine` of an image, done with maps that carry the phase of the object."""
+    mask, data = problem.operator.mask, problem.data
+    calib = torch.from_numpy(data.calib).to(img.device)
+    phase = image_phase(mps, calib, data.calib_mask)
+    heaviest = mask.max()
+    error = uncertainty(Sense(mps, mask > 0), torch.from_numpy(data.ksp).to(img.device), calib, data.calib_mask)
+
+    def follow(progress: Progress) -> bool | None:
+        return callback(replace(progress, img=phase * progress.img)) if callback is not None else None
+
+    demodulated = Sense(mps * phase.unsqueeze(-3), mask / heaviest)
+    found = refine(demodulated, problem.ksp / heaviest, img * phase.conj(), error, iterations, seconds, held, follow)
+    return replace(found, img=phase * found.img)

@@ -1,0 +1,122 @@
+"""The un-trained reconstruction of one image: maps, runs of the network, coil images."""
+
+import logging
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from untrained_recon.coils import estimate_map_sets
+from untrained_recon.config import Config
+from untrained_recon.errors import CalibrationError
+from untrained_recon.fit import Callback
+from untrained_recon.operators import CoilFourier, Sense, data_consistency, to_recon_matrix
+from untrained_recon.refine import noise_level
+from untrained_recon.runs import Problem, Run, run, shares
+from untrained_recon.types import KSpace
+
+logger = logging.getLogger(__name__)
+
+NOISE = math.sqrt(2)  # of a complex sample after prewhitening
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Coil images and how they came about; the fields after ``mps`` are those of ``types.Reconstruction``.
+
+    Attributes:
+        coil_imgs: complex ``(n_coils, *encoding.recon_shape)``.
+        mps: complex ``(n_coils, *encoding.image_shape)``; None where the method needed none.
+    """
+
+    coil_imgs: Tensor
+    mps: Tensor | None
+    method: str
+    fallback_reason: str = ""
+    iterations: int = 0
+    stop_reason: str = "nothing to fit"
+    loss: float = math.nan
+    refinements: int = 0
+    refinement_stop: str = ""
+    held_out_error: float = math.nan
+    chi2: float = math.nan
+
+
+def reconstruct_untrained(
+    data: KSpace, ksp: Tensor, mask: Tensor, config: Config, callback: Callback | None, seconds: float
+) -> Solution:
+    """Reconstruct by the network, with maps where ``recon.mode`` asks for them and the calibration allows them.
+
+    Args:
+        data: Prewhitened k-space.
+        ksp: Its samples on the device.
+        mask: Its mask on the device.
+        config: Method and settings.
+        callback: Follows and may stop the fits and the refinement.
+        seconds: Time for them.
+
+    Raises:
+        FitError: The network cannot be fitted.
+    """
+    mps = _maps(data, config, ksp.device) if config.recon.mode == "maps" else None
+    sampling = torch.from_numpy(data.sampling).to(ksp.device)
+    problems = _problems(data, ksp * sampling, sampling, mps, config.recon.mode)
+    runs = _repeated(problems, config, callback, seconds)
+    imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
+    chi2 = _mean([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True)])
+    coil_imgs = torch.cat([problem.operator.coil_images(img) for problem, img in zip(problems, imgs, strict=True)])
+    if config.recon.data_consistency:
+        coil_imgs = data_consistency(coil_imgs, ksp, mask)
+    flat = [one for repeated in runs for one in repeated]
+    return Solution(
+        coil_imgs=to_recon_matrix(coil_imgs, data.encoding),
+        mps=None if mps is None else mps[0],
+        method="coils" if mps is None and config.recon.mode == "maps" else config.recon.mode,
+        iterations=sum(one.iterations for one in flat),
+        stop_reason=flat[-1].stop_reason,
+        loss=_mean([one.loss for one in flat]),
+        refinements=sum(one.refinements for one in flat),
+        refinement_stop=flat[-1].refinement_stop,
+        held_out_error=_mean([one.held_out for one in flat]),
+        chi2=chi2,
+    )
+
+
+def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
+    try:
+        mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, device)
+    except CalibrationError as error:
+        logger.warning("%s: no sensitivity maps (%s); reconstructing coil by coil", data.index, error)
+        return None
+    return torch.from_numpy(mps).to(device)
+
+
+def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, mode: str) -> list[Problem]:
+    """One problem for the image; or one for each coil, where each has its own network."""
+    if mps is not None:
+        return [Problem(data, Sense(mps, sampling), ksp)]
+    if mode == "separate":
+        return [Problem(data, CoilFourier(sampling, 1), coil) for coil in ksp[:, None]]
+    return [Problem(data, CoilFourier(sampling, len(ksp)), ksp)]
+
+
+def _repeated(problems: list[Problem], config: Config, callback: Callback | None, seconds: float) -> list[list[Run]]:
+    """For every problem ``recon.runs`` runs, whose images are to be averaged (paper, section 6)."""
+    share = shares(seconds, len(problems) * config.recon.runs)
+    return [[run(problem, config, number, callback, next(share)) for number in range(config.recon.runs)] for problem in problems]
+
+
+def _chi2(problem: Problem, img: Tensor) -> float:
+    """Squared residual of the samples relative to the noise's, 1 where nothing but noise is left unexplained.
+
+    The noise is known after a noise scan and estimated without.
+    """
+    sampled = problem.operator.mask > 0
+    noise = NOISE if problem.data.prewhitened else noise_level(problem.ksp, sampled)
+    residual = (problem.operator(img) - problem.ksp)[..., sampled]
+    return float(residual.abs().square().mean()) / noise**2 if noise else math.nan
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
