@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from untrained_recon.operators import fft2
+from untrained_recon.operators import CoilFourier, Sense, fft2
 from untrained_recon.phantom import coil_maps, head
 from untrained_recon.phase import image_phase
 from untrained_recon.types import BoolArray
@@ -26,8 +26,23 @@ def smooth_phase() -> torch.Tensor:
 
 def test_a_smooth_phase_is_found_where_there_is_signal() -> None:
     mps, calib, mask = measured(smooth_phase())
-    found = image_phase(mps, calib, mask)
+    found = image_phase(Sense(mps, torch.from_numpy(mask)), calib, mask)
     torch.testing.assert_close(found.abs(), torch.ones(SHAPE))
     inside = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)) > 0.3)
     error = (found * torch.polar(torch.ones(SHAPE), -smooth_phase())).angle().abs()[inside]
     assert error.median() < 0.05
+
+
+def test_every_coil_has_a_phase_of_its_own() -> None:
+    mps, calib, mask = measured(smooth_phase())
+    found = image_phase(CoilFourier(torch.from_numpy(mask), len(mps)), calib, mask)
+    combined = (mps.conj() * found).sum(dim=0).angle()
+    inside = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)) > 0.3)
+    error = torch.polar(torch.ones(SHAPE), combined - smooth_phase()).angle().abs()[inside]
+    assert error.median() < 0.1
+
+
+def test_without_a_calibrated_centre_the_phase_is_zero() -> None:
+    mps, calib, _ = measured(smooth_phase())
+    found = image_phase(CoilFourier(torch.ones(SHAPE), len(mps)), calib, np.zeros(SHAPE, bool))
+    torch.testing.assert_close(found, torch.ones_like(found))

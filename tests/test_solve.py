@@ -14,7 +14,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.metrics import nrmse
 from untrained_recon.operators import rss
 from untrained_recon.pipeline import reconstruct
-from untrained_recon.solve import solve
+from untrained_recon.solve import solve, solve_without_network
 from untrained_recon.types import KSpace
 from untrained_recon.untrained import Solution
 
@@ -78,6 +78,11 @@ def test_refinement_brings_the_networks_image_closer_to_the_truth(data: KSpace, 
     assert spent.stop_reason == "time budget"
 
 
+def test_refinement_helps_without_maps_too(data: KSpace, truth: np.ndarray) -> None:
+    plain, refined = (rss(solved(data, recon__mode="coils", refine__iterations=n).coil_imgs).numpy() for n in ("0", "25"))
+    assert nrmse(refined, truth) < 0.9 * nrmse(plain, truth)
+
+
 def test_runs_share_the_time_of_an_image(data: KSpace) -> None:
     budgeted = solved(data, recon__runs="4", fit__iterations="1000000", fit__time_budget_s="2")
     assert budgeted.stop_reason == "time budget"
@@ -116,6 +121,12 @@ def test_a_method_that_needs_maps_falls_back_without_them(data: KSpace) -> None:
     recon = reconstruct(dataclasses.replace(data, calib_mask=np.zeros_like(data.mask)), config(recon__method="tv"), CPU)
     assert recon.method == "zero-filled"
     assert recon.fallback_reason.startswith("CalibrationError: ")
+
+
+def test_the_fallback_does_not_take_the_settings_of_another_method(data: KSpace) -> None:
+    tuned = config(recon__method="tv", baseline__lamda="30", baseline__iterations="1")
+    first, other = (solve_without_network(data, settings, "why").coil_imgs for settings in (tuned, config()))
+    assert torch.equal(first, other)
 
 
 def test_no_time_left_is_an_error_here(data: KSpace) -> None:

@@ -1,6 +1,5 @@
 """The speed of the fit: seconds, share of the device's arithmetic peak and memory, measured side by side in one run."""
 
-import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -228,10 +227,9 @@ def _one_image(case: Case, device: torch.device, s_per_iteration: float) -> dict
     preset = load_config("fast")
 
     def refinement() -> None:
-        phase = image_phase(operator.mps, ksp, mask)
-        demodulated = Sense(operator.mps * phase, operator.mask)
-        error = uncertainty(demodulated, ksp, ksp, mask)
-        refine(demodulated, ksp, operator.adjoint(ksp) * phase.conj(), error, preset.refine.iterations, math.inf)
+        phase = image_phase(operator, ksp, mask)
+        error = uncertainty(operator, ksp, ksp, mask)
+        refine(operator, ksp, operator.adjoint(ksp), phase, error, preset.refine.iterations)
 
     return {
         "maps": seconds(device, lambda: estimate_maps(numbers, mask, preset.maps, device)),

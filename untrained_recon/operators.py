@@ -131,6 +131,10 @@ class CoilFourier(LinearOperator):
         """The coil images themselves: ``x``."""
         return x
 
+    def combine(self, coil_imgs: Tensor) -> Tensor:
+        """Adjoint of :meth:`coil_images`."""
+        return coil_imgs
+
     def _apply(self, x: Tensor) -> Tensor:
         return torch.fft.fft2(self._before * x, norm="ortho") * self._samples
 
@@ -158,6 +162,10 @@ class Sense(LinearOperator):
     def coil_images(self, x: Tensor) -> Tensor:
         """``S x``: complex ``(n_coils, n_y, n_x)``."""
         return _through(self.mps, x)
+
+    def combine(self, coil_imgs: Tensor) -> Tensor:
+        """Adjoint of :meth:`coil_images`: ``S^H`` of coil images ``(n_coils, n_y, n_x)``."""
+        return (self.mps.conj() * coil_imgs).sum(dim=-3)
 
     def _apply(self, x: Tensor) -> Tensor:
         return torch.fft.fft2(_through(self._mps, x), norm="ortho") * self._samples

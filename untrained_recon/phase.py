@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 
 from untrained_recon.coils import calibration_block
-from untrained_recon.operators import ifft2, resize
+from untrained_recon.operators import CoilFourier, Sense, ifft2, resize
 from untrained_recon.types import BoolArray
 
 MOST = 32  # central lines and samples
 
 
-def image_phase(mps: Tensor, calib: Tensor, calib_mask: BoolArray) -> Tensor:
-    """The phase of the object at low resolution, as complex numbers of magnitude 1 ``(n_y, n_x)``, or ``(n_sets, n_y, n_x)``.
+def image_phase(operator: CoilFourier | Sense, calib: Tensor, calib_mask: BoolArray) -> Tensor:
+    """The phase of the object at low resolution, as complex numbers of magnitude 1, of shape ``operator.ishape``.
 
     Args:
-        mps: complex ``(n_coils, n_y, n_x)``; or sets of maps ``(n_sets, n_coils, n_y, n_x)``.
-        calib: complex ``(n_coils, n_y, n_x)``.
-        calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
+        operator: How coil images become the image.
+        calib: complex ``operator.oshape``.
+        calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds; without a fully sampled centre the phase is 0.
     """
     hann_y, hann_x = (
         torch.hann_window(n + 2, periodic=False, device=calib.device)[1:-1] for n in calibration_block(calib_mask, MOST)
     )
     window = resize(hann_y[:, None] * hann_x, (calib.shape[-2], calib.shape[-1]))
-    img = (mps.conj() * ifft2(calib * window)).sum(dim=-3)
+    img = operator.combine(ifft2(calib * window))
     return torch.polar(torch.ones_like(img.real), img.angle())

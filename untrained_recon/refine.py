@@ -12,7 +12,7 @@ from torch import Tensor
 from untrained_recon.collaborative import denoise, find_groups
 from untrained_recon.fit import CALLBACK, OUT_OF_TIME, Callback, Progress
 from untrained_recon.held_out import held_out_error
-from untrained_recon.operators import Sense, fft2, ifft2
+from untrained_recon.operators import CoilFourier, Sense, fft2, ifft2
 from untrained_recon.types import BoolArray
 
 FIRST, AGAIN, LAST = 5.0, 1.5, 0.5  # thresholds in units of the uncertainty
@@ -39,10 +39,11 @@ class Refined:
     held_out: float = math.nan
 
 
-def uncertainty(operator: Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArray) -> float:
+def uncertainty(operator: CoilFourier | Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArray) -> float:
     """Standard deviation of what image and maps cannot explain of a sample: noise, and the error of the maps themselves.
 
-    The error of the maps is what the calibration lines hold outside the span of the maps.
+    The error of the maps is what the calibration lines hold outside the span of the maps. An image of many coils has the noise of
+    all of them averaged.
 
     Args:
         operator: Forward model.
@@ -50,6 +51,9 @@ def uncertainty(operator: Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArr
         calib: complex, of the same shape.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
     """
+    noise = noise_level(ksp, operator.mask > 0)
+    if isinstance(operator, CoilFourier):
+        return noise
     lines = torch.from_numpy(calib_mask).to(calib.device)
     imgs = ifft2(calib * lines)
     left = imgs
@@ -57,7 +61,7 @@ def uncertainty(operator: Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArr
         energy = mps.abs().square().sum(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
         left = left - mps * ((mps.conj() * imgs).sum(dim=0) / energy)
     unexplained = fft2(left)[:, lines]
-    return math.sqrt(float(unexplained.abs().square().mean()) + noise_level(ksp, operator.mask) ** 2 / len(ksp))
+    return math.sqrt(float(unexplained.abs().square().mean()) + noise**2 / len(ksp))
 
 
 def noise_level(ksp: Tensor, mask: Tensor) -> float:
@@ -76,9 +80,10 @@ def noise_level(ksp: Tensor, mask: Tensor) -> float:
 
 
 def refine(
-    operator: Sense,
+    operator: CoilFourier | Sense,
     ksp: Tensor,
     img: Tensor,
+    phase: Tensor,
     error: float,
     iterations: int,
     seconds: float = math.inf,
@@ -87,16 +92,17 @@ def refine(
 ) -> Refined:
     """Accelerated proximal gradient steps on ``½ ‖A x - y‖²`` with the filter as the proximal map.
 
-    Real and imaginary part are filtered each on its own, so it helps to take the phase of the object out first. The threshold
+    Real and imaginary part are filtered each on its own, with the phase of the object taken out. The threshold
     falls geometrically from :data:`FIRST` to :data:`LAST` times ``error``, with the steps or with the time, whichever runs faster:
     it ends where the image explains the data as well as noise and maps allow. Held-out samples are left aside for the first
     :data:`FALLING` of the steps; then the threshold falls once more from :data:`AGAIN`, with all samples. The constants were chosen
     on eight fully sampled scans at 4- and 8-fold acceleration, with random and with regular lines.
 
     Args:
-        operator: Forward model A, of norm at most 1.
-        ksp: complex ``operator.oshape``, the measurement y; zero where not sampled.
+        operator: Forward model A, of norm at most 1 but for the weights of its mask.
+        ksp: complex ``operator.oshape``, the measurement y with the same weights; zero where not sampled.
         img: complex ``operator.ishape``, where to start.
+        phase: complex ``operator.ishape``, see :func:`~untrained_recon.phase.image_phase`.
         error: See :func:`uncertainty`.
         iterations: Number of steps.
         seconds: Time for them.
@@ -105,6 +111,7 @@ def refine(
     """
     start, split = time.monotonic(), 1.0 if held is None else FALLING
     seen = None if held is None else ~held
+    norm = float(operator.mask.max()) ** 2
     state, held_error, stop_reason, iteration = _State(img), math.nan, DISCREPANCY, 0
     for iteration in range(iterations):
         elapsed = (time.monotonic() - start) / seconds
@@ -113,11 +120,12 @@ def refine(
             held_error, seen = held_out_error(operator(state.img), ksp, held), None
             state = _State(state.img)
         if iteration % REGROUP == 0:
-            groups = find_groups(_parts(state.img))
+            groups = find_groups(_parts(phase.conj() * state.img))
         residual = operator(state.ahead) - ksp
         residual = residual if seen is None else residual * seen
-        step = state.ahead - operator.adjoint(residual)
-        state.move(_combined(denoise(_parts(step), groups, error * _threshold(done, split)), img.shape))
+        step = state.ahead - operator.adjoint(residual) / norm
+        filtered = denoise(_parts(phase.conj() * step), groups, error * _threshold(done, split))
+        state.move(phase * torch.complex(*filtered.reshape(2, *img.shape)))
         loss = float(residual.abs().square().sum() / ksp.abs().square().sum())
         if callback is not None and callback(Progress("refine", iteration + 1, iterations, loss, state.img)) is False:
             stop_reason = CALLBACK
@@ -149,7 +157,3 @@ def _threshold(done: float, split: float) -> float:
 def _parts(img: Tensor) -> Tensor:
     """Real and imaginary parts of all images: ``(2 * n, n_y, n_x)``."""
     return torch.view_as_real(img).movedim(-1, 0).reshape(-1, *img.shape[-2:])
-
-
-def _combined(parts: Tensor, shape: torch.Size) -> Tensor:
-    return torch.complex(*parts.reshape(2, *shape))

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from untrained_recon.compute import arithmetic
 from untrained_recon.config import Config
-from untrained_recon.fit import CALLBACK, Callback, FitResult, Progress, fit
+from untrained_recon.fit import CALLBACK, Callback, FitResult, fit
 from untrained_recon.held_out import held_out
 from untrained_recon.networks import build_network
 from untrained_recon.operators import CoilFourier, Sense
 from untrained_recon.phase import image_phase
-from untrained_recon.refine import Refined, refine, uncertainty
+from untrained_recon.refine import refine, uncertainty
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
@@ -29,14 +29,21 @@ class Problem:
     """What is to be solved for one image, or for one coil of it.
 
     Attributes:
-        data: Calibration and mask.
+        data: Masks, and what else belongs to the image.
         operator: Forward model, with the samples' weights.
-        ksp: complex ``operator.oshape``, the measurement, weighted likewise.
+        ksp: complex ``operator.oshape``, the measurement.
+        calib: complex ``operator.oshape``, the calibration samples.
     """
 
     data: KSpace
     operator: CoilFourier | Sense
     ksp: Tensor
+    calib: Tensor
+
+    @property
+    def weighted(self) -> Tensor:
+        """The measurement with the samples' weights."""
+        return self.ksp * self.operator.mask
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Run:
 
 
 def run(problem: Problem, config: Config, number: int, callback: Callback | None, seconds: float) -> Run:
-    """Fit a network and refine its image, where there are maps and ``refine.iterations`` asks for it.
+    """Fit a network and refine its image, where ``refine.iterations`` asks for it and the noise is known.
 
     Args:
         problem: What is to be solved.
@@ -79,15 +86,16 @@ def run(problem: Problem, config: Config, number: int, callback: Callback | None
     if not problem.ksp.any():  # a dead coil of its own
         return Run(torch.zeros_like(problem.ksp), 0, "nothing to fit", 0.0)
     generator = torch.Generator().manual_seed(config.seed + number)
-    refining = config.refine.iterations > 0 and isinstance(problem.operator, Sense)
     held = held_out(problem.data.mask, config.recon.held_out, generator)
     held = None if held is None else held.to(problem.ksp.device)
-    found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if refining else 1))
+    found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if config.refine.iterations else 1))
     fitted = Run(found.img, found.iterations, found.stop_reason, found.loss, held_out=found.held_out)
     left = seconds - (time.monotonic() - start)
-    if config.refine.iterations == 0 or left <= 0 or found.stop_reason == CALLBACK or not isinstance(problem.operator, Sense):
+    error = uncertainty(problem.operator, problem.ksp, problem.calib, problem.data.calib_mask)
+    if config.refine.iterations == 0 or error == 0 or left <= 0 or found.stop_reason == CALLBACK:
         return fitted
-    refined = _refined(problem, problem.operator.mps, found.img, held, config.refine.iterations, callback, left)
+    phase = image_phase(problem.operator, problem.calib, problem.data.calib_mask)
+    refined = refine(problem.operator, problem.weighted, found.img, phase, error, config.refine.iterations, left, held, callback)
     return replace(
         fitted,
         img=refined.img,
@@ -107,7 +115,7 @@ def shares(seconds: float, parts: int) -> Iterator[float]:
 def _fit(
     problem: Problem, held: Tensor | None, config: Config, number: int, callback: Callback | None, seconds: float
 ) -> FitResult:
-    operator, ksp = problem.operator, problem.ksp
+    operator, ksp = problem.operator, problem.weighted
 
     def attempt(save_memory: bool) -> FitResult:
         generator = torch.Generator().manual_seed(config.seed + number)
@@ -123,21 +131,3 @@ def _fit(
         logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, error)
     torch.cuda.empty_cache()  # nothing on a machine without CUDA; the failed fit's tensors are free by now
     return attempt(save_memory=True)
-
-
-def _refined(
-    problem: Problem, mps: Tensor, img: Tensor, held: Tensor | None, iterations: int, callback: Callback | None, seconds: float
-) -> Refined:
-    """:func:`refine` of an image, done with maps that carry the phase of the object."""
-    mask, data = problem.operator.mask, problem.data
-    calib = torch.from_numpy(data.calib).to(img.device)
-    phase = image_phase(mps, calib, data.calib_mask)
-    heaviest = mask.max()
-    error = uncertainty(Sense(mps, mask > 0), torch.from_numpy(data.ksp).to(img.device), calib, data.calib_mask)
-
-    def follow(progress: Progress) -> bool | None:
-        return callback(replace(progress, img=phase * progress.img)) if callback is not None else None
-
-    demodulated = Sense(mps * phase.unsqueeze(-3), mask / heaviest)
-    found = refine(demodulated, problem.ksp / heaviest, img * phase.conj(), error, iterations, seconds, held, follow)
-    return replace(found, img=phase * found.img)

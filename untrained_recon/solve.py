@@ -9,7 +9,7 @@ from torch import Tensor
 
 from untrained_recon import bart, baselines
 from untrained_recon.coils import estimate_maps
-from untrained_recon.config import Config
+from untrained_recon.config import BaselineConfig, Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.fit import Callback
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
@@ -56,7 +56,8 @@ def solve(data: KSpace, config: Config, device: torch.device, callback: Callback
 def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution:
     """CG-SENSE, or zero-filled where there are no maps; on the CPU, which does not fail."""
     try:
-        return _conventional(data, config, "cg-sense", reason)
+        own = config.model_copy(update={"baseline": BaselineConfig()})  # the settings may be meant for another method
+        return _conventional(data, own, "cg-sense", reason)
     except CalibrationError:
         coil_imgs = to_recon_matrix(ifft2(torch.from_numpy(data.ksp)), data.encoding)
         return Solution(coil_imgs, None, "zero-filled", reason, stop_reason="fallback")

@@ -61,7 +61,7 @@ def reconstruct_untrained(
     """
     mps = _maps(data, config, ksp.device) if config.recon.mode == "maps" else None
     sampling = torch.from_numpy(data.sampling).to(ksp.device)
-    problems = _problems(data, ksp * sampling, sampling, mps, config.recon.mode)
+    problems = _problems(data, ksp, sampling, mps, config.recon.mode)
     runs = _repeated(problems, config, callback, seconds)
     imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
     chi2 = _mean([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True)])
@@ -94,11 +94,12 @@ def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
 
 def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, mode: str) -> list[Problem]:
     """One problem for the image; or one for each coil, where each has its own network."""
+    calib = ksp if data.calib is data.ksp else torch.from_numpy(data.calib).to(ksp.device)
     if mps is not None:
-        return [Problem(data, Sense(mps, sampling), ksp)]
+        return [Problem(data, Sense(mps, sampling), ksp, calib)]
     if mode == "separate":
-        return [Problem(data, CoilFourier(sampling, 1), coil) for coil in ksp[:, None]]
-    return [Problem(data, CoilFourier(sampling, len(ksp)), ksp)]
+        return [Problem(data, CoilFourier(sampling, 1), *coil) for coil in zip(ksp[:, None], calib[:, None], strict=True)]
+    return [Problem(data, CoilFourier(sampling, len(ksp)), ksp, calib)]
 
 
 def _repeated(problems: list[Problem], config: Config, callback: Callback | None, seconds: float) -> list[list[Run]]:
@@ -114,7 +115,7 @@ def _chi2(problem: Problem, img: Tensor) -> float:
     """
     sampled = problem.operator.mask > 0
     noise = NOISE if problem.data.prewhitened else noise_level(problem.ksp, sampled)
-    residual = (problem.operator(img) - problem.ksp)[..., sampled]
+    residual = (problem.operator(img) - problem.weighted)[..., sampled]
     return float(residual.abs().square().mean()) / noise**2 if noise else math.nan
 
 
