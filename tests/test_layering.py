@@ -7,13 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"errors", "types", "wire", "chain", "meter"},
+    {"errors", "types", "wire", "chain", "meter", "schema"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
-    {"noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
+    {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
     {"networks.generator", "networks.unet"},
     {"networks.decoder", "networks.deep_image_prior"},
     {"networks.conv_decoder", "networks.deep_decoder"},
+    {"networks.fused"},
     {"assemble", "coils", "networks", "phantom", "metrics", "optimisers"},
     {"held_out", "baselines", "phase"},
     {"fit"},

@@ -14,6 +14,7 @@ STRIDE = 3
 REACH = 8
 GROUP = 32
 KAISER_BETA = 2.0
+AT_ONCE = {"cpu": 512, "cuda": 8192}  # groups: bounds the memory; on a CPU what is at hand stays in the cache
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class Groups:
     """Where like patches lie.
 
     Attributes:
-        pixels: int64 ``(n_groups, GROUP, PATCH²)``, indices into the flattened image.
+        corners: int64 ``(GROUP, n_groups)``, first pixels of the patches as indices into the flattened image.
         shape: ``(n_y, n_x)`` of the image.
     """
 
-    pixels: Tensor
+    corners: Tensor
     shape: tuple[int, int]
 
 
@@ -36,22 +37,29 @@ def find_groups(channels: Tensor) -> Groups:
         channels: real ``(n_channels, n_y, n_x)``; distances are summed over the channels.
     """
     n_y, n_x = channels.shape[-2:]
-    offsets = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    distances = torch.stack([_distances(channels, offset) for offset in offsets], dim=1)
-    nearest = distances.topk(min(GROUP, len(offsets)), largest=False).indices
-    device = channels.device
     rows, columns = torch.meshgrid(
-        torch.arange(0, n_y, STRIDE, device=device), torch.arange(0, n_x, STRIDE, device=device), indexing="ij"
+        torch.arange(0, n_y, STRIDE, device=channels.device), torch.arange(0, n_x, STRIDE, device=channels.device), indexing="ij"
     )
-    steps = torch.tensor(offsets, device=device)[nearest]
-    inside = torch.arange(PATCH, device=device)
-    y = (rows.reshape(-1, 1, 1) + steps[..., :1] + inside) % n_y  # (groups, members, rows of the patch)
-    x = (columns.reshape(-1, 1, 1) + steps[..., 1:] + inside) % n_x
-    return Groups((y[..., :, None] * n_x + x[..., None, :]).flatten(2), (n_y, n_x))
+    size_y, size_x = (STRIDE * (n - 1) + PATCH for n in rows.shape)  # from the first patch to the end of the last
+    around = _periodic(channels, -REACH, size_y + REACH, size_x + REACH)
+    middle = around[:, REACH : REACH + size_y, REACH : REACH + size_x]
+    offsets = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
+    distances = torch.empty(len(offsets), rows.numel(), device=channels.device, dtype=channels.dtype)
+    for distance, (y, x) in zip(distances, offsets, strict=True):
+        other = around[:, REACH + y : REACH + y + size_y, REACH + x : REACH + x + size_x]
+        squares = (middle - other).square().sum(dim=0, keepdim=True)
+        blocks = functional.avg_pool2d(squares, STRIDE)
+        distance.copy_(functional.avg_pool2d(blocks, PATCH // STRIDE, stride=1).flatten())
+    nearest = distances.T.topk(min(GROUP, len(offsets)), largest=False).indices.T
+    steps = torch.tensor(offsets, device=channels.device)[nearest]
+    corner_y, corner_x = (rows.flatten() + steps[..., 0]) % n_y, (columns.flatten() + steps[..., 1]) % n_x
+    return Groups(corner_y * n_x + corner_x, (n_y, n_x))
 
 
 def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
     """Threshold the groups' transforms and put the patches back, each group weighted by how few coefficients it keeps.
+
+    On a GPU, sums are taken in no fixed order; their last digits may differ from call to call.
 
     Args:
         channels: real ``(n_channels, n_y, n_x)``, each filtered on its own.
@@ -60,30 +68,48 @@ def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
     """
     cosines = _cosine_transform(PATCH).to(channels)
     within = torch.kron(cosines, cosines)
-    across = _haar_transform(groups.pixels.shape[1]).to(channels)
-    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=channels.device)
-    window = (window[:, None] * window).flatten()
+    across = _haar_transform(len(groups.corners)).to(channels)
+    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=channels.device, dtype=channels.dtype)
+    window = torch.kron(window, window)[:, None]
     return torch.stack([_denoise(channel, groups, threshold, within, across, window) for channel in channels])
 
 
 def _denoise(channel: Tensor, groups: Groups, threshold: float, within: Tensor, across: Tensor, window: Tensor) -> Tensor:
-    coefficients = torch.einsum("hk,gkp,qp->ghq", across, channel.flatten()[groups.pixels], within)
-    kept = coefficients.abs() > threshold
-    kept[:, 0, 0] = True
-    patches = torch.einsum("hk,ghq,qp->gkp", across, coefficients * kept, within)
-    weights = window / kept.sum(dim=(1, 2))[:, None, None].to(window) * torch.ones_like(patches)
-    places = groups.pixels.flatten()
-    total, weight = (torch.zeros(channel.numel(), device=channel.device, dtype=channel.dtype) for _ in range(2))
-    total.index_add_(0, places, (patches * weights).flatten())
-    weight.index_add_(0, places, weights.flatten())
-    return (total / weight).reshape(groups.shape)
+    """The cosine transforms, being linear, are taken once for every patch of the image, not for every member of a group."""
+    n_y, n_x = groups.shape
+    patches = functional.unfold(_periodic(channel[None, None], 0, n_y + PATCH - 1, n_x + PATCH - 1), PATCH)[0]
+    transformed = patches.T @ within.T  # (pixels, coefficients)
+    sums, weights = torch.zeros_like(transformed), torch.zeros_like(transformed[:, 0])
+    for corners in torch.split(groups.corners, AT_ONCE[channel.device.type], dim=1):
+        members = transformed.index_select(0, corners.flatten())
+        coefficients = (across @ members.view(len(across), -1)).view(*corners.shape, -1)
+        means = coefficients[0, :, 0].clone()
+        coefficients = functional.hardshrink(coefficients, threshold)
+        coefficients[0, :, 0] = 1
+        weight = 1 / coefficients.sign().abs().sum(dim=(0, 2))  # one over the number kept; faster than counting
+        coefficients[0, :, 0] = means
+        coefficients *= weight[:, None]
+        members = across.T @ coefficients.view(len(across), -1)
+        sums.index_add_(0, corners.flatten(), members.view(len(members) * corners.shape[1], -1))
+        weights.index_add_(0, corners.flatten(), weight.repeat(len(corners)))
+    return _put_back(window * (within.T @ sums.T), groups.shape) / _put_back(window * weights, groups.shape)
 
 
-def _distances(channels: Tensor, offset: tuple[int, int]) -> Tensor:
-    """Mean squared difference of every reference patch to the one at an offset: ``(n_groups,)``."""
-    difference = (channels - channels.roll((-offset[0], -offset[1]), (1, 2))).square().sum(dim=0)
-    padded = functional.pad(difference[None, None], (0, PATCH - 1, 0, PATCH - 1), mode="circular")
-    return functional.avg_pool2d(padded, PATCH, stride=1)[0, 0, ::STRIDE, ::STRIDE].flatten()
+def _periodic(x: Tensor, first: int, end_y: int, end_x: int) -> Tensor:
+    """Rows ``first`` to ``end_y`` and columns ``first`` to ``end_x`` of images that repeat."""
+    rows, columns = (torch.arange(first, end, device=x.device) for end in (end_y, end_x))
+    return x.index_select(-2, rows % x.shape[-2]).index_select(-1, columns % x.shape[-1])
+
+
+def _put_back(patches: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Image of ``shape`` with the sum of patches ``(PATCH², n_y * n_x)``, one from every pixel on."""
+    over = (shape[0] + PATCH - 1, shape[1] + PATCH - 1)
+    img = functional.fold(patches[None], over, PATCH)[0, 0]
+    for axis, n in enumerate(shape):
+        ends = torch.arange(img.shape[axis], device=img.device) % n
+        whole = torch.zeros_like(img.narrow(axis, 0, n))
+        img = whole.index_add_(axis, ends, img)
+    return img
 
 
 def _cosine_transform(n: int) -> Tensor:

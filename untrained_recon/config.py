@@ -4,7 +4,6 @@ Everything is checked by one strict schema, so a misspelt key or a number out of
 the dotted path, before any data are touched.
 """
 
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -13,18 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.schema import Section, describe
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
-
-
-class Section(BaseModel):
-    """A group of settings; unknown keys and wrong types are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
@@ -121,6 +115,16 @@ class RefineConfig(Section):
     )
 
 
+class ComputeConfig(Section):
+    """How the network is computed; the mathematics are the same."""
+
+    path: Literal["fast", "plain"] = Field("fast", description="plain: as one would write it down, float32, not compiled; a check")
+    precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
+        "auto", description="of the convolutions; auto: bf16 on GPUs since Ampere and CPUs with AMX, else float32"
+    )
+    compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
+
+
 class UnetConfig(Section):
     """The trained U-net."""
 
@@ -155,6 +159,7 @@ class Config(Section):
     fit: FitConfig = FitConfig()
     recon: ReconConfig = ReconConfig()
     refine: RefineConfig = RefineConfig()
+    compute: ComputeConfig = ComputeConfig()
     unet: UnetConfig = UnetConfig()
     baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()
@@ -199,7 +204,7 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"configuration {name_or_path!r}: {_describe(error)}") from error
+        raise ConfigError(f"configuration {name_or_path!r}: {describe(error, Config)}") from error
 
 
 def _read(name_or_path: str) -> str:
@@ -229,24 +234,3 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {parent!r} is a value, not a section")
     values[key] = value
-
-
-def _describe(error: ValidationError) -> str:
-    return "; ".join(_describe_one(e["type"], e["loc"], e["msg"], e["input"]) for e in error.errors())
-
-
-def _describe_one(kind: str, loc: tuple[int | str, ...], message: str, value: Any) -> str:
-    path = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(path, _known_paths(Config), n=1)
-        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}"
-
-
-def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
-    paths = []
-    for name, field in section.model_fields.items():
-        paths.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            paths += _known_paths(field.annotation, f"{prefix}{name}.")
-    return paths

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from untrained_recon.compute import arithmetic
 from untrained_recon.config import Config
 from untrained_recon.fit import CALLBACK, Callback, FitResult, fit
 from untrained_recon.held_out import held_out
@@ -119,9 +120,10 @@ def _fit(
     def attempt(save_memory: bool) -> FitResult:
         generator = torch.Generator().manual_seed(config.seed + number)
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
-        network = build_network(config.network, out_channels, out_size, generator).to(ksp.device)
+        network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory
-        return fit(network, operator, ksp, config.fit, callback, seconds, held=held)
+        with arithmetic(config.compute, ksp.device):
+            return fit(network, operator, ksp, config.fit, callback, seconds, held=held)
 
     try:
         return attempt(save_memory=False)

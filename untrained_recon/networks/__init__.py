@@ -2,26 +2,61 @@
 
 import torch
 
-from untrained_recon.config import NetworkConfig
+from untrained_recon.compute import precision
+from untrained_recon.config import ComputeConfig, NetworkConfig
 from untrained_recon.networks.conv_decoder import ConvDecoder
 from untrained_recon.networks.deep_decoder import DeepDecoder
 from untrained_recon.networks.deep_image_prior import DeepImagePrior
+from untrained_recon.networks.fused import FusedConvDecoder
 from untrained_recon.networks.generator import ImageGenerator, layer_sizes, to_complex
 
-__all__ = ["ConvDecoder", "DeepDecoder", "DeepImagePrior", "ImageGenerator", "build_network", "layer_sizes", "to_complex"]
+__all__ = [
+    "ConvDecoder",
+    "DeepDecoder",
+    "DeepImagePrior",
+    "FusedConvDecoder",
+    "ImageGenerator",
+    "build_network",
+    "layer_sizes",
+    "to_complex",
+]
+
+
+CPU = torch.device("cpu")
+FLOAT32 = ComputeConfig(precision="float32")
+COMPILE_MODE = {"default": "default", "cuda-graphs": "reduce-overhead"}
 
 
 def build_network(
-    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator
+    settings: NetworkConfig,
+    out_channels: int,
+    out_size: tuple[int, int],
+    generator: torch.Generator,
+    compute: ComputeConfig = FLOAT32,
+    device: torch.device = CPU,
 ) -> ImageGenerator:
-    """The network that the settings name.
+    """The network that the settings name, ready to be fitted.
 
     Args:
         settings: Kind and dimensions.
         out_channels: Real output channels, two per complex image.
         out_size: Output matrix ``(y, x)``.
         generator: Source of the initial weights and of the input.
+        compute: How it is to be computed.
+        device: Where.
     """
+    network = _build(settings, out_channels, out_size, generator, fused=compute.path == "fast").to(device)
+    if compute.path == "plain":
+        return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.bf16 = precision(compute, device) == "bf16"
+    if compute.compile != "none":
+        network.compile(mode=COMPILE_MODE[compute.compile])
+    return network
+
+
+def _build(
+    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+) -> ImageGenerator:
     if settings.kind == "dip":
         return DeepImagePrior(
             out_channels,
@@ -32,7 +67,8 @@ def build_network(
             generator=generator,
             distribution=settings.input,
         )
-    decoder = ConvDecoder if settings.kind == "convdecoder" else DeepDecoder
+    convolutional = FusedConvDecoder if fused else ConvDecoder
+    decoder = convolutional if settings.kind == "convdecoder" else DeepDecoder
     in_y, in_x = settings.in_size
     return decoder(
         out_channels,

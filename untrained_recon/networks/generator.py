@@ -25,6 +25,7 @@ class ImageGenerator(nn.Module):
         z: The fixed input; no parameter.
         save_memory: Compute the activations of a layer again in the backward pass instead of keeping them; the same numbers for
             less memory and more time.
+        bf16: Convolutions take bfloat16; weights, input and image keep their type.
     """
 
     z: Tensor
@@ -34,13 +35,15 @@ class ImageGenerator(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.register_buffer("z", z)
         self.save_memory = False
+        self.bf16 = False
 
     def forward(self) -> Tensor:
         """The generated channels, real ``(out_channels, *out_size)``; pairs of them are complex images, see :func:`to_complex`."""
         out = self.z
-        for out in self._outputs():  # noqa: B007  # one at a time, so that none is held longer than needed
-            pass
-        return out[0]
+        with torch.autocast(self.z.device.type, torch.bfloat16, enabled=self.bf16):
+            for out in self._outputs():  # noqa: B007  # one at a time, so that none is held longer than needed
+                pass
+        return out[0].to(self.z.dtype)
 
     def layer_outputs(self) -> list[Tensor]:
         """What every layer puts out, real ``(channels, n_y, n_x)`` each, without gradients; the last is the image (paper, C.1)."""
@@ -69,7 +72,7 @@ def layer_sizes(in_size: tuple[int, int], out_size: tuple[int, int], layers: int
 
     def size(axis: int, n: int) -> int:
         ratio = out_size[axis] / in_size[axis]
-        return math.ceil(in_size[axis] * ratio ** (n / (layers - 1)))
+        return math.ceil(round(in_size[axis] * ratio ** (n / (layers - 1)), 9))  # 128, not 129 for 128.00000000000003
 
     return [(size(0, n), size(1, n)) for n in range(1, layers - 1)] + [out_size]
 

@@ -167,8 +167,8 @@ def _adam_steps(context: Context, path: Path) -> Steps:
 
 def _network(config: Config, data: KSpace, device: torch.device) -> ImageGenerator:
     n_coils, n_y, n_x = data.ksp.shape
-    network = build_network(config.network, 2 * n_coils, (n_y, n_x), torch.Generator().manual_seed(config.seed))
-    return network.to(device)
+    generator = torch.Generator().manual_seed(config.seed)
+    return build_network(config.network, 2 * n_coils, (n_y, n_x), generator, config.compute, device)
 
 
 def _fit(network: ImageGenerator, data: KSpace, config: Config, device: torch.device, steps: StepSizes | None = None) -> None:

@@ -1,0 +1,35 @@
+"""What all groups of settings share: strictness, and errors that name the dotted path."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys and wrong types are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def describe(error: ValidationError, settings: type[BaseModel]) -> str:
+    """What is wrong, each with its dotted path; for an unknown key, the key of ``settings`` that is most like it."""
+    known = _known_paths(settings)
+    return "; ".join(_describe(e["type"], e["loc"], e["msg"], e["input"], known) for e in error.errors())
+
+
+def _describe(kind: str, loc: tuple[int | str, ...], message: str, value: Any, known: list[str]) -> str:
+    path = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(path, known, n=1)
+        return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}"
+
+
+def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
+    paths = []
+    for name, field in section.model_fields.items():
+        paths.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            paths += _known_paths(field.annotation, f"{prefix}{name}.")
+    return paths
