@@ -73,6 +73,9 @@ class FitConfig(Section):
         "adam", description="gd-a: gradient descent with the step sizes that Adam took"
     )
     iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser at most")
+    following_iterations: int = Field(
+        0, ge=0, le=1_000_000, description="3-D: iterations of a plane that starts from the network of the one before; 0: none does"
+    )
     lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
     keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image, where no lines are held out")

@@ -10,6 +10,7 @@ from untrained_recon.coils import low_resolution_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError
 from untrained_recon.fit import Callback
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import rss, to_recon_matrix
 from untrained_recon.solve import CPU, solve, solve_without_network
 from untrained_recon.types import KSpace, Reconstruction
@@ -33,7 +34,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def reconstruct(
-    data: KSpace, config: Config, device: torch.device, callback: Callback | None = None, seconds: float = math.inf
+    data: KSpace,
+    config: Config,
+    device: torch.device,
+    callback: Callback | None = None,
+    seconds: float = math.inf,
+    neighbour: Neighbour | None = None,
 ) -> Reconstruction:
     """Reconstruct one image; an image always comes out.
 
@@ -48,10 +54,11 @@ def reconstruct(
         device: Where to compute.
         callback: Follows and may stop the fit.
         seconds: Time for the fit; nothing is fitted where it is not positive.
+        neighbour: See :func:`~untrained_recon.runs.run`.
     """
     start = time.perf_counter()
     try:
-        return _finish(data, solve(data, config, device, callback, seconds), device, start)
+        return _finish(data, solve(data, config, device, callback, seconds, neighbour), device, start)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
         return _finish(data, solve_without_network(data, config, f"{type(error).__name__}: {error}"), CPU, start)
