@@ -187,6 +187,13 @@ def test_a_page_of_failures_only_is_a_page(tmp_path: Path, caplog: pytest.LogCap
     assert "none.npy" in write_report(rows, tmp_path).read_text()
 
 
+def test_low_resolution_knows_which_lines_are_missing(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_volume(files / "one.npy") as full:
+        acquired = np.arange(64) >= 20
+        monkeypatch.setattr(type(full), "lines", lambda self, item: acquired)
+        np.testing.assert_array_equal(LowResolution(full, 32).lines(0), acquired[16:48])
+
+
 def test_low_resolution_keeps_the_field_of_view(files: Path) -> None:
     with open_volume(files / "one.npy") as full:
         low = LowResolution(full, 32)

@@ -6,7 +6,7 @@ import torch
 
 from untrained_recon.operators import resize
 from untrained_recon.study.volume import Volume
-from untrained_recon.types import ComplexArray
+from untrained_recon.types import BoolArray, ComplexArray
 
 
 class LowResolution(Volume):
@@ -28,6 +28,12 @@ class LowResolution(Volume):
 
     def __len__(self) -> int:
         return len(self._volume)
+
+    def lines(self, item: int) -> BoolArray:
+        """The central ones of the other volume's."""
+        n_y, kept = self._volume.shape[1], self.shape[1]
+        start = n_y // 2 - kept // 2
+        return self._volume.lines(item)[start : start + kept]
 
     def close(self) -> None:
         """Nothing: the other volume is whoever's that opened it."""
