@@ -18,7 +18,7 @@ from untrained_recon.phantom import coil_maps, head
 from untrained_recon.types import Encoding, ImageIndex, KSpace
 
 ACCELERATION, ACS = 4, 24
-SIGNAL = 30.0  # of the phantom, in standard deviations of the noise in the real part
+SIGNAL = 100.0  # of the phantom, in standard deviations of the noise in the real part
 PLAIN = ComputeConfig(path="plain")
 
 
