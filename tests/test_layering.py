@@ -20,6 +20,7 @@ LEVELS = [
     {"fit"},
     {"refine", "progress"},
     {"runs"},
+    {"evidence"},
     {"untrained"},
     {"solve"},
     {"pipeline", "simulate"},

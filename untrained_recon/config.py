@@ -19,7 +19,7 @@ from untrained_recon.schema import Section, describe
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
-
+FEWEST_REPLICAS = 4
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
 
@@ -125,6 +125,23 @@ class ComputeConfig(Section):
     compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
 
 
+class EvidenceConfig(Section):
+    """Maps that help to read the image, each a series of its own."""
+
+    spread: bool = Field(
+        False, description="map of the standard deviation over `recon.runs` (2 or more): optimisation variance, no noise, no error"
+    )
+    replicas: int = Field(
+        0, ge=0, le=1000, description="replicas (4 or more; 16 do) for a map of the noise's standard deviation; 0: no map"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> "EvidenceConfig":
+        if 0 < self.replicas < FEWEST_REPLICAS:
+            raise ValueError(f"a standard deviation takes {FEWEST_REPLICAS} replicas or more (or 0: no map)")
+        return self
+
+
 class UnetConfig(Section):
     """The trained U-net."""
 
@@ -160,9 +177,16 @@ class Config(Section):
     recon: ReconConfig = ReconConfig()
     refine: RefineConfig = RefineConfig()
     compute: ComputeConfig = ComputeConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     unet: UnetConfig = UnetConfig()
     baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()
+
+    @model_validator(mode="after")
+    def _spread_of_runs(self) -> "Config":
+        if self.evidence.spread and self.recon.runs < 2:
+            raise ValueError("evidence.spread is over recon.runs, which must be 2 or more")
+        return self
 
     @property
     def hash(self) -> str:
