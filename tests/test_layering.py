@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"errors", "types", "wire", "chain", "meter", "schema"},
+    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
@@ -18,7 +18,7 @@ LEVELS = [
     {"assemble", "coils", "networks", "phantom", "metrics", "optimisers"},
     {"held_out", "baselines", "phase"},
     {"fit"},
-    {"refine", "progress"},
+    {"refine", "progress", "bench_fits"},
     {"runs"},
     {"evidence"},
     {"untrained"},
@@ -27,8 +27,8 @@ LEVELS = [
     {"volume"},
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
-    {"replay", "bench", "bench_speed", "integration"},
-    {"junit"},
+    {"replay", "bench", "bench_images", "integration"},
+    {"junit", "bench_speed"},
     {"study.volume"},
     {
         "study.sampling",

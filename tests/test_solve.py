@@ -12,6 +12,7 @@ from untrained_recon.config import Config, ScanConfig, load_config
 from untrained_recon.errors import FitError
 from untrained_recon.header import parse_header
 from untrained_recon.metrics import nrmse
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import rss
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.solve import solve, solve_without_network
@@ -62,6 +63,13 @@ def test_one_network_for_each_coil_survives_a_dead_coil(data: KSpace, truth: np.
     imgs = solved(dead, recon__mode="separate").coil_imgs
     assert not imgs[2].any()
     assert torch.isfinite(torch.view_as_real(imgs)).all()
+
+
+def test_a_fit_from_the_neighbours_network_starts_where_that_ended(data: KSpace) -> None:
+    settings, neighbour = config(fit__following_iterations="1", fit__schedule="constant"), Neighbour()
+    cold, warm = (solve(data, settings, CPU, None, 1000.0, neighbour) for _ in range(2))
+    assert (cold.iterations, warm.iterations) == (100, 1)
+    assert warm.loss < 1.1 * cold.loss < 0.5 * solved(data, fit__iterations="1").loss
 
 
 def test_the_average_of_runs_is_the_mean_of_the_single_ones(data: KSpace) -> None:

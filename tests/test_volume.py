@@ -87,6 +87,14 @@ def test_planes_are_fitted_and_followed_as_one(ksp: ComplexArray) -> None:
     assert math.isfinite(recon.loss)
 
 
+def test_a_plane_may_start_from_the_network_of_the_one_before_and_no_other_image(ksp: ComplexArray) -> None:
+    data = volume_of(ksp, sampled_lines(VOLUME, 2, 12))
+    following = CONFIG.model_copy(update={"fit": CONFIG.fit.model_copy(update={"iterations": 9, "following_iterations": 1})})
+    first, again = (reconstruct_image(data, following, CPU) for _ in range(2))
+    assert first.iterations == 9 + 15
+    np.testing.assert_array_equal(first.complex_img, again.complex_img)  # the second scan starts anew
+
+
 def test_weights_of_a_plane_follow_the_mean_variance(ksp: ComplexArray) -> None:
     twice = readouts(ksp, VOLUME, np.ones((16, 32), bool), marks=False) + readouts(ksp, VOLUME, block(4, 4), average=1, marks=False)
     (data,) = assemble([twice], parse_header(header_of(VOLUME)), ScanConfig())

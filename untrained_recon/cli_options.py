@@ -9,8 +9,10 @@ from untrained_recon.errors import ConfigError
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def parse_shape(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    """``256x256``: lines x samples."""
+def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``256x256``: lines x samples; None where the option is not given."""
+    if value is None:
+        return None
     try:
         n_y, n_x = (int(part) for part in value.lower().split("x"))
     except ValueError as error:

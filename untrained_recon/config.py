@@ -73,6 +73,9 @@ class FitConfig(Section):
         "adam", description="gd-a: gradient descent with the step sizes that Adam took"
     )
     iterations: int = Field(300, ge=1, le=1_000_000, description="iterations of the optimiser at most")
+    following_iterations: int = Field(
+        0, ge=0, le=1_000_000, description="3-D: iterations of a plane that starts from the network of the one before; 0: none does"
+    )
     lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
     keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image, where no lines are held out")
@@ -135,12 +138,6 @@ class EvidenceConfig(Section):
         0, ge=0, le=1000, description="replicas (4 or more; 16 do) for a map of the noise's standard deviation; 0: no map"
     )
 
-    @model_validator(mode="after")
-    def _enough(self) -> "EvidenceConfig":
-        if 0 < self.replicas < FEWEST_REPLICAS:
-            raise ValueError(f"a standard deviation takes {FEWEST_REPLICAS} replicas or more (or 0: no map)")
-        return self
-
 
 class UnetConfig(Section):
     """The trained U-net."""
@@ -183,9 +180,11 @@ class Config(Section):
     output: OutputConfig = OutputConfig()
 
     @model_validator(mode="after")
-    def _spread_of_runs(self) -> "Config":
+    def _evidence_of_several(self) -> "Config":
         if self.evidence.spread and self.recon.runs < 2:
             raise ValueError("evidence.spread is over recon.runs, which must be 2 or more")
+        if 0 < self.evidence.replicas < FEWEST_REPLICAS:
+            raise ValueError(f"evidence.replicas must be {FEWEST_REPLICAS} or more for a standard deviation, or 0 for no map")
         return self
 
     @property

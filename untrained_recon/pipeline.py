@@ -13,6 +13,7 @@ from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
 from untrained_recon.evidence import noise_map, spread
 from untrained_recon.fit import Callback
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import rss, to_recon_matrix
 from untrained_recon.solve import CPU, solve, solve_without_network
 from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
@@ -36,7 +37,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def reconstruct(
-    data: KSpace, config: Config, device: torch.device, callback: Callback | None = None, seconds: float = math.inf
+    data: KSpace,
+    config: Config,
+    device: torch.device,
+    callback: Callback | None = None,
+    seconds: float = math.inf,
+    neighbour: Neighbour | None = None,
 ) -> Reconstruction:
     """Reconstruct one image; an image always comes out.
 
@@ -51,10 +57,11 @@ def reconstruct(
         device: Where to compute.
         callback: Follows and may stop the fit.
         seconds: Time for the fit, and for evidence what it leaves; nothing is fitted where it is not positive.
+        neighbour: See :func:`~untrained_recon.runs.run`.
     """
     start = time.perf_counter()
     try:
-        solution = solve(data, config, device, callback, seconds)
+        solution = solve(data, config, device, callback, seconds, neighbour)
         recon = _finish(data, solution, device, start)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)

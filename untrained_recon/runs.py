@@ -13,6 +13,7 @@ from untrained_recon.compute import arithmetic
 from untrained_recon.config import Config
 from untrained_recon.fit import CALLBACK, Callback, FitResult, fit
 from untrained_recon.held_out import held_out
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks import build_network
 from untrained_recon.operators import CoilFourier, Sense
 from untrained_recon.phase import image_phase
@@ -34,12 +35,14 @@ class Problem:
         operator: Forward model, with the samples' weights.
         ksp: complex ``operator.oshape``, the measurement.
         calib: complex ``operator.oshape``, the calibration samples.
+        coil: Number of the coil, where each is a problem of its own.
     """
 
     data: KSpace
     operator: CoilFourier | Sense
     ksp: Tensor
     calib: Tensor
+    coil: int = 0
 
     @property
     def weighted(self) -> Tensor:
@@ -70,7 +73,9 @@ class Run:
     held_out: float = math.nan
 
 
-def run(problem: Problem, config: Config, number: int, callback: Callback | None, seconds: float) -> Run:
+def run(
+    problem: Problem, config: Config, number: int, callback: Callback | None, seconds: float, neighbour: Neighbour | None = None
+) -> Run:
     """Fit a network and refine its image, where ``refine.iterations`` asks for it and the noise is known.
 
     Args:
@@ -79,6 +84,7 @@ def run(problem: Problem, config: Config, number: int, callback: Callback | None
         number: Which of several runs it is.
         callback: Follows and may stop the fit and the refinement.
         seconds: Time for both.
+        neighbour: Networks of the plane before to start from; takes this one's.
 
     Raises:
         FitError: The network cannot be fitted.
@@ -89,7 +95,7 @@ def run(problem: Problem, config: Config, number: int, callback: Callback | None
     generator = torch.Generator().manual_seed(config.seed + number)
     held = held_out(problem.data.mask, config.recon.held_out, generator)
     held = None if held is None else held.to(problem.ksp.device)
-    found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if config.refine.iterations else 1))
+    found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if config.refine.iterations else 1), neighbour)
     fitted = Run(found.img, found.iterations, found.stop_reason, found.loss, held_out=found.held_out)
     left = seconds - (time.monotonic() - start)
     error = uncertainty(problem.operator, problem.ksp, problem.calib, problem.data.calib_mask)
@@ -114,17 +120,30 @@ def shares(seconds: float, parts: int) -> Iterator[float]:
 
 
 def _fit(
-    problem: Problem, held: Tensor | None, config: Config, number: int, callback: Callback | None, seconds: float
+    problem: Problem,
+    held: Tensor | None,
+    config: Config,
+    number: int,
+    callback: Callback | None,
+    seconds: float,
+    neighbour: Neighbour | None,
 ) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
+    name, follows = f"coil {problem.coil}, run {number}", config.fit.following_iterations if neighbour is not None else 0
 
     def attempt(save_memory: bool) -> FitResult:
         generator = torch.Generator().manual_seed(config.seed + number)
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory
+        settings = config.fit
+        if neighbour is not None and follows and neighbour.lend(name, network):
+            settings = settings.model_copy(update={"iterations": follows})
         with arithmetic(config.compute, ksp.device):
-            return fit(network, operator, ksp, config.fit, callback, seconds, held=held)
+            result = fit(network, operator, ksp, settings, callback, seconds, held=held)
+        if neighbour is not None and follows:
+            neighbour.keep(name, network)
+        return result
 
     try:
         return attempt(save_memory=False)

@@ -13,6 +13,7 @@ from untrained_recon.coils import estimate_maps
 from untrained_recon.config import BaselineConfig, Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.fit import Callback
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.operators import data_consistency, ifft2, rss, to_recon_matrix
 from untrained_recon.types import KSpace
@@ -23,7 +24,14 @@ logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 
 
-def solve(data: KSpace, config: Config, device: torch.device, callback: Callback | None, seconds: float) -> Solution:
+def solve(
+    data: KSpace,
+    config: Config,
+    device: torch.device,
+    callback: Callback | None,
+    seconds: float,
+    neighbour: Neighbour | None = None,
+) -> Solution:
     """Reconstruct by ``config.recon.method``.
 
     Args:
@@ -32,6 +40,7 @@ def solve(data: KSpace, config: Config, device: torch.device, callback: Callback
         device: Where to compute.
         callback: Follows and may stop the fits.
         seconds: Time for the fits.
+        neighbour: See :func:`~untrained_recon.runs.run`.
 
     Raises:
         FitError: The network cannot be fitted, or no time is left.
@@ -51,7 +60,8 @@ def solve(data: KSpace, config: Config, device: torch.device, callback: Callback
         return _with_unet(data, ksp, Path(config.unet.weights))
     if method != "network":
         return _conventional(data, config, method, "")
-    return reconstruct_untrained(data, ksp, mask, config, callback, min(seconds, config.fit.time_budget_s or math.inf))
+    seconds = min(seconds, config.fit.time_budget_s or math.inf)
+    return reconstruct_untrained(data, ksp, mask, config, callback, seconds, neighbour)
 
 
 def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution:

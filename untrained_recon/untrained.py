@@ -13,6 +13,7 @@ from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError
 from untrained_recon.evidence import Again, noise_sd, refined_again
 from untrained_recon.fit import Callback
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING, Problem, Run, run, shares
 from untrained_recon.types import KSpace
@@ -47,7 +48,13 @@ class Solution:
 
 
 def reconstruct_untrained(
-    data: KSpace, ksp: Tensor, mask: Tensor, config: Config, callback: Callback | None, seconds: float
+    data: KSpace,
+    ksp: Tensor,
+    mask: Tensor,
+    config: Config,
+    callback: Callback | None,
+    seconds: float,
+    neighbour: Neighbour | None = None,
 ) -> Solution:
     """Reconstruct by the network, with maps where ``recon.mode`` asks for them and the calibration allows them.
 
@@ -58,6 +65,7 @@ def reconstruct_untrained(
         config: Method and settings.
         callback: Follows and may stop the fits and the refinement.
         seconds: Time for them.
+        neighbour: See :func:`~untrained_recon.runs.run`.
 
     Raises:
         FitError: The network cannot be fitted.
@@ -65,7 +73,7 @@ def reconstruct_untrained(
     mps = _maps(data, config, ksp.device) if config.recon.mode == "maps" else None
     sampling = torch.from_numpy(data.sampling).to(ksp.device)
     problems = _problems(data, ksp, sampling, mps, config.recon.mode)
-    runs = _repeated(problems, config, callback, seconds)
+    runs = _repeated(problems, config, callback, seconds, neighbour)
     imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
     chi2 = _mean([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True)])
 
@@ -112,14 +120,18 @@ def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, m
     if mps is not None:
         return [Problem(data, Sense(mps, sampling), ksp, calib)]
     if mode == "separate":
-        return [Problem(data, CoilFourier(sampling, 1), *coil) for coil in zip(ksp[:, None], calib[:, None], strict=True)]
+        one = CoilFourier(sampling, 1)
+        return [Problem(data, one, ksp[coil, None], calib[coil, None], coil) for coil in range(len(ksp))]
     return [Problem(data, CoilFourier(sampling, len(ksp)), ksp, calib)]
 
 
-def _repeated(problems: list[Problem], config: Config, callback: Callback | None, seconds: float) -> list[list[Run]]:
+def _repeated(
+    problems: list[Problem], config: Config, callback: Callback | None, seconds: float, neighbour: Neighbour | None
+) -> list[list[Run]]:
     """For every problem ``recon.runs`` runs, whose images are to be averaged (paper, section 6)."""
     share = shares(seconds, len(problems) * config.recon.runs)
-    return [[run(problem, config, number, callback, next(share)) for number in range(config.recon.runs)] for problem in problems]
+    numbers = range(config.recon.runs)
+    return [[run(problem, config, number, callback, next(share), neighbour) for number in numbers] for problem in problems]
 
 
 def _chi2(problem: Problem, img: Tensor) -> float:

@@ -14,6 +14,7 @@ import torch
 from untrained_recon.coils import compress
 from untrained_recon.config import Config
 from untrained_recon.fit import Callback
+from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, EvidenceMap, FloatArray, KSpace, Reconstruction
 
@@ -32,7 +33,8 @@ def reconstruct_image(
     A 3-D image is transformed along an axis in which k-space is complete and reconstructed plane by plane: along z where all
     partitions were acquired, else along the readout. Where no axis is complete (an asymmetric echo with undersampling in y and
     z), the readout is filled with zeros. Planes are made at the delivered positions: oversampling and interpolation along the
-    axis come before the fits. Time and progress are those of all planes together.
+    axis come before the fits. Each plane may start from the network of the one before (``fit.following_iterations``). Time and
+    progress are those of all planes together.
     """
     data = compress(data, config.maps.max_coils)
     if data.mask.ndim == 2:
@@ -42,9 +44,10 @@ def reconstruct_image(
     planes = split(data, axis)
     logger.info("%s: 3-D, reconstructed in %d %s", data.index, len(planes), AXES[axis])
     done: list[Reconstruction] = []
+    neighbour = Neighbour()
     for n, plane in enumerate(planes):
         share = (seconds - (time.perf_counter() - start)) / (len(planes) - n)
-        done.append(reconstruct(plane, config, device, _overall(callback, n, len(planes)), share))
+        done.append(reconstruct(plane, config, device, _overall(callback, n, len(planes)), share, neighbour))
     return _stacked(done, axis, time.perf_counter() - start)
 
 
