@@ -131,8 +131,9 @@ def test_the_image_is_the_same_with_and_without_evidence_and_the_map_is_reproduc
 @pytest.mark.parametrize("mode", ["maps", "coils", "separate"])
 def test_the_spread_is_that_of_the_images_that_each_run_would_deliver_alone(mode: str, data: KSpace) -> None:
     """Run n of several is the single run of the seed n further on."""
-    both = reconstruct(data, config(recon__mode=mode, recon__runs="2", evidence__spread="true", evidence__replicas="4"), CPU)
-    alone = [reconstruct(data, config(recon__mode=mode, seed=str(seed)), CPU).magnitude for seed in (0, 1)]
+    quick = {"recon__mode": mode, "fit__iterations": "3", "refine__iterations": "4"}
+    both = reconstruct(data, config(**quick, recon__runs="2", evidence__spread="true", evidence__replicas="4"), CPU)
+    alone = [reconstruct(data, config(**quick, seed=str(seed)), CPU).magnitude for seed in (0, 1)]
     np.testing.assert_allclose(pixels(both.spread), np.std(alone, axis=0, ddof=1), atol=1e-3)
     assert both.spread is not None
     assert both.spread.note == "2 runs from different seeds"
