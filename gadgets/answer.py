@@ -9,7 +9,7 @@ import ismrmrd
 
 from gadgets.connection import GadgetConnection
 from gadgets.writers import image_array_bytes
-from untrained_recon.images import expected_series
+from untrained_recon.images import possible_series
 from untrained_recon.jobs import Jobs
 from untrained_recon.stream import Session
 from untrained_recon.types import KSpace
@@ -28,11 +28,11 @@ def send_images(
         scan: The k-space of the images, N fastest, then S, then LOC, where they make an array.
         jobs: Who reconstructs.
         shapes: N, S and LOC of the arrays that a gadget downstream expects here, noted as ``scan`` is consumed. Without, arrays
-            hold one image each and are sent where ``output.form`` asks for them.
+            hold one image each and are sent where ``output.form`` asks for them. They hold complex images, no maps.
     """
     form = session.config.output.form
     if form == "images" or (form == "auto" and shapes is None):
-        with closing(session.images(scan, expected_series(session.config), jobs)) as images:
+        with closing(session.images(scan, possible_series(session.config), jobs)) as images:
             for image in images:
                 connection.send(image)
         return

@@ -146,6 +146,7 @@ def test_averages_are_averaged_by_the_number_of_acquisitions_of_each_sample() ->
     twice = centre[0]
     np.testing.assert_allclose(data.weights[twice, 0] / data.weights[~twice, 0][0], np.sqrt(2), rtol=1e-6)  # type: ignore[index]
     np.testing.assert_allclose((data.sampling**2)[data.mask].mean(), 1, rtol=1e-6)
+    assert data.averages == everything.mean() + centre.mean()
     noise = data.ksp - scan_of(readouts(ksp, protocol, everything, marks=False), protocol)[0].ksp
     assert np.std(noise[:, twice]) / np.std(noise[:, ~twice]) == pytest.approx(np.sqrt(0.5), rel=0.1)
     apart = scan_of([*first, *second], protocol, **{"scan.average": "false"})

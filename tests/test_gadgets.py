@@ -89,6 +89,17 @@ def test_complex_images_follow_on_request(scan: tuple[bytes, list[ismrmrd.Acquis
     np.testing.assert_allclose(np.abs(answer.images[1].data), answer.images[0].data, rtol=1e-5)
 
 
+def test_maps_follow_on_request_or_the_image_says_why_they_do_not(scan: tuple[bytes, list[ismrmrd.Acquisition]]) -> None:
+    asked = {**QUICK, "recon.runs": "2", "evidence.spread": "true", "evidence.replicas": "4"}
+    answer = run(*scan, asked)
+    assert [(i.slice, i.image_series_index) for i in answer.images] == [(s, n) for s in (0, 1) for n in (1, 3, 4)]
+    assert answer.images[2].meta["untrained_recon_noise_map"] == "4 replicas, noise level known, 1"
+    without = run(*scan, {**asked, "refine.iterations": "0"})
+    assert (without.errors, without.closed) == ([], True)
+    assert [(i.slice, i.image_series_index) for i in without.images] == [(s, n) for s in (0, 1) for n in (1, 3)]
+    assert without.images[0].meta["untrained_recon_noise_map"].startswith("missing: each replica would take a fit")
+
+
 def test_a_volume_is_one_image_and_a_scan_that_ends_early_is_an_error_after_what_is_complete() -> None:
     volume = Protocol(matrix=(4, 24, 32), recon=(4, 24, 16), fov=(20.0, 240.0, 480.0), recon_fov=(20.0, 240.0, 240.0))
     ksp = measure(body(3, slices=4, fov=(20.0, 240.0, 240.0)), volume)

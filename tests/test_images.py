@@ -11,7 +11,7 @@ from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.header import parse_header
 from untrained_recon.images import image_number, series_index, to_image
-from untrained_recon.types import Header, ImageIndex, KSpace, Reconstruction
+from untrained_recon.types import EvidenceMap, Header, ImageIndex, KSpace, Reconstruction
 
 CONFIG = load_config("fast", {"seed": "7"})
 
@@ -93,6 +93,36 @@ def test_meta_says_what_downstream_gadgets_read_and_how_the_image_was_made(scan:
     assert (meta["untrained_recon_seed"], meta["untrained_recon_iterations"]) == ("7", "12")
     assert (meta["untrained_recon_stop_reason"], meta["untrained_recon_final_loss"]) == ("iterations", "0.25")
     assert (meta["untrained_recon_device"], meta["untrained_recon_noise_scan"]) == ("cpu", "applied")
+
+
+def test_maps_are_series_of_their_own_that_say_what_they_are(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    noise = EvidenceMap(np.full((64, 48), 2, np.float32), "16 replicas, noise level known, 1")
+    found = dataclasses.replace(recon(), noise=noise, spread=EvidenceMap(None, "no network was fitted"))
+    image = to_image("noise", found, slices[0], header, CONFIG)
+    assert (image.image_type, image.image_series_index) == (ismrmrd.IMTYPE_MAGNITUDE, 4)
+    np.testing.assert_array_equal(image.data[0, 0], 2)
+    assert image.meta["GADGETRON_DataRole"] == "STD_MAP"
+    assert image.meta["GADGETRON_ImageComment"].startswith("phantom NOISE MAP: standard deviation of the magnitude")
+    assert image.meta["GADGETRON_SeqDescription"] == "_UNTRAINED_NOISE"
+    assert image.meta["GADGETRON_ImageProcessingHistory"] == ["UNTRAINED", "MAPS", "NOISE"]
+    assert (image.meta["GADGETRON_WindowCenter"], image.meta["GADGETRON_WindowWidth"]) == ("2", "0")
+    with pytest.raises(ValueError, match="there is no spread image"):
+        to_image("spread", found, slices[0], header, CONFIG)
+    spread = to_image("spread", dataclasses.replace(found, spread=noise), slices[0], header, CONFIG)
+    assert spread.image_series_index == 3
+    assert "OPTIMISATION VARIANCE, not noise and not error" in spread.meta["GADGETRON_ImageComment"]
+
+
+def test_the_magnitude_says_which_maps_there_are_and_which_are_missing(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    noise = EvidenceMap(np.ones((64, 48), np.float32), "16 replicas, noise level known, 1")
+    found = dataclasses.replace(recon(), noise=noise, spread=EvidenceMap(None, "no network was fitted"))
+    meta = to_image("magnitude", found, slices[0], header, CONFIG).meta
+    assert meta["untrained_recon_noise_map"] == "16 replicas, noise level known, 1"
+    assert meta["untrained_recon_spread_map"] == "missing: no network was fitted"
+    assert meta["GADGETRON_DataRole"] == "Image"
+    assert "untrained_recon_noise_map" not in to_image("magnitude", recon(), slices[0], header, CONFIG).meta
 
 
 def test_image_numbers_tell_all_images_of_a_scan_apart(scan: tuple[Header, list[KSpace]]) -> None:

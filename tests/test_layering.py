@@ -20,6 +20,7 @@ LEVELS = [
     {"fit"},
     {"refine", "progress", "bench_fits"},
     {"runs"},
+    {"evidence"},
     {"untrained"},
     {"solve"},
     {"pipeline", "simulate"},

@@ -67,6 +67,17 @@ def session(small_scan: Path) -> Session:
     return Session(read_raw(small_scan)[0], QUICK)
 
 
+def test_maps_that_nobody_takes_are_not_made(small_scan: Path, caplog: pytest.LogCaptureFixture) -> None:
+    header, acquisitions = read_raw(small_scan)
+    session, jobs = Session(header, {**QUICK, "evidence.replicas": "4"}), HeldJobs()
+    arrivals = jobs.let_go_after(2)
+    images = list(session.images(session.assemble([acquisitions]), ["complex"], jobs))
+    arrivals.join()
+    assert len(images) == 2
+    assert all(config.evidence.replicas == 0 for _, config, _ in jobs.submitted)
+    assert "not in image arrays" in caplog.text
+
+
 def test_receiving_goes_on_while_nothing_is_fitted_and_images_keep_their_order(session: Session, small_scan: Path) -> None:
     jobs, taken = HeldJobs(), threading.Event()
 

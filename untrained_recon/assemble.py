@@ -110,6 +110,7 @@ def kspace(
         reference=reference,
         prewhitened=prewhitened,
         weights=_weights(counts),
+        averages=float(counts[mask].mean()),
     )
 
 

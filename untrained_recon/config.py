@@ -19,7 +19,7 @@ from untrained_recon.schema import Section, describe
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
-
+FEWEST_REPLICAS = 4
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
 
@@ -128,6 +128,17 @@ class ComputeConfig(Section):
     compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
 
 
+class EvidenceConfig(Section):
+    """Maps that help to read the image, each a series of its own."""
+
+    spread: bool = Field(
+        False, description="map of the standard deviation over `recon.runs` (2 or more): optimisation variance, no noise, no error"
+    )
+    replicas: int = Field(
+        0, ge=0, le=1000, description="replicas (4 or more; 16 do) for a map of the noise's standard deviation; 0: no map"
+    )
+
+
 class UnetConfig(Section):
     """The trained U-net."""
 
@@ -163,9 +174,18 @@ class Config(Section):
     recon: ReconConfig = ReconConfig()
     refine: RefineConfig = RefineConfig()
     compute: ComputeConfig = ComputeConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     unet: UnetConfig = UnetConfig()
     baseline: BaselineConfig = BaselineConfig()
     output: OutputConfig = OutputConfig()
+
+    @model_validator(mode="after")
+    def _evidence_of_several(self) -> "Config":
+        if self.evidence.spread and self.recon.runs < 2:
+            raise ValueError("evidence.spread is over recon.runs, which must be 2 or more")
+        if 0 < self.evidence.replicas < FEWEST_REPLICAS:
+            raise ValueError(f"evidence.replicas must be {FEWEST_REPLICAS} or more for a standard deviation, or 0 for no map")
+        return self
 
     @property
     def hash(self) -> str:

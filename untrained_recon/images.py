@@ -5,12 +5,18 @@ import numpy as np
 
 from untrained_recon import __version__
 from untrained_recon.config import Config
-from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, Reconstruction
+from untrained_recon.types import ComplexArray, Encoding, FloatArray, Header, ImageIndex, KSpace, Reconstruction
 
-SERIES = {"magnitude": 0, "complex": 1}
+SERIES = {"magnitude": 0, "complex": 1, "spread": 2, "noise": 3}
 """Kinds of image and the number N of their group ``image_N`` in an image file; new kinds are added at the end."""
 
 SERIES_PER_ENCODING = 10
+
+MAPS = {
+    "spread": "OPTIMISATION VARIANCE, not noise and not error: standard deviation of the magnitude over the runs of the network",
+    "noise": "NOISE MAP: standard deviation of the magnitude by the noise of the samples; bias and other errors are not in it",
+}
+"""What the maps that are evidence for the reader of the image say of themselves."""
 
 
 def series_index(kind: str, encoding: int) -> int:
@@ -19,8 +25,22 @@ def series_index(kind: str, encoding: int) -> int:
 
 
 def expected_series(config: Config) -> list[str]:
-    """The kinds of image that a configuration sends."""
+    """The kinds of image that a configuration sends of every image of the scan."""
     return ["magnitude", "complex"] if config.output.complex else ["magnitude"]
+
+
+def possible_series(config: Config) -> list[str]:
+    """The expected kinds, and the maps that are asked for: where one cannot be made, the meta of the others says why."""
+    asked = {"spread": config.evidence.spread, "noise": config.evidence.replicas > 0}
+    return expected_series(config) + [kind for kind in MAPS if asked[kind]]
+
+
+def pixels_of(kind: str, recon: Reconstruction) -> FloatArray | ComplexArray | None:
+    """The pixels of a kind of image, a key of :data:`SERIES`; None where it was not asked for or could not be made."""
+    if kind in MAPS:
+        evidence = recon.spread if kind == "spread" else recon.noise
+        return None if evidence is None else evidence.pixels
+    return recon.magnitude if kind == "magnitude" else recon.complex_img
 
 
 def counters_of(image: ismrmrd.Image) -> ImageIndex:
@@ -40,19 +60,24 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
         data: What it was made from.
         header: Protocol name.
         config: For the provenance in the meta attributes.
+
+    Raises:
+        ValueError: The reconstruction has no image of this kind.
     """
-    pixels = recon.magnitude if kind == "magnitude" else recon.complex_img
+    pixels = pixels_of(kind, recon)
+    if pixels is None:
+        raise ValueError(f"{data.index}: there is no {kind} image")
     fov_z, fov_y, fov_x = data.encoding.recon_fov
     image = ismrmrd.Image.from_array(
         pixels,
         acquisition=ismrmrd.Acquisition(data.reference),
         transpose=False,
-        image_type=ismrmrd.IMTYPE_MAGNITUDE if kind == "magnitude" else ismrmrd.IMTYPE_COMPLEX,
+        image_type=ismrmrd.IMTYPE_COMPLEX if kind == "complex" else ismrmrd.IMTYPE_MAGNITUDE,
         image_index=image_number(data.index, data.encoding),
         image_series_index=series_index(kind, data.index.encoding),
         field_of_view=(fov_x, fov_y, fov_z),
     )
-    image.meta = {**_display(recon, header), **_sampling(data), **_provenance(recon, data, config)}
+    image.meta = {**_display(kind, np.abs(pixels), recon, header), **_sampling(data), **_provenance(recon, data, config)}
     return image
 
 
@@ -64,8 +89,8 @@ def image_number(index: ImageIndex, encoding: Encoding) -> int:
     return number % 65535 + 1
 
 
-def _display(recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
-    low, high = (float(v) for v in np.percentile(recon.magnitude, (1, 99.5)))
+def _display(kind: str, magnitude: FloatArray, recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
+    low, high = (float(v) for v in np.percentile(magnitude, (1, 99.5)))
     if recon.method in ("maps", "coils", "separate", "direct", "empty"):
         comment, series = f"un-trained reconstruction ({recon.method})", "UNTRAINED"
     else:
@@ -73,11 +98,14 @@ def _display(recon: Reconstruction, header: Header) -> dict[str, str | list[str]
     if recon.fallback_reason:
         comment = f"CONVENTIONAL FALLBACK {recon.method}, not the un-trained network: {recon.fallback_reason}"
         series = f"FALLBACK_{recon.method.upper()}"
+    history = [series, recon.method.upper()]
+    if kind in MAPS:
+        comment, series, history = f"{MAPS[kind]}; {comment}", f"{series}_{kind.upper()}", [*history, kind.upper()]
     return {
-        "GADGETRON_DataRole": "Image",
+        "GADGETRON_DataRole": "STD_MAP" if kind in MAPS else "Image",
         "GADGETRON_ImageComment": f"{header.protocol_name} {comment}".strip(),
         "GADGETRON_SeqDescription": f"_{series}",
-        "GADGETRON_ImageProcessingHistory": [series, recon.method.upper()],
+        "GADGETRON_ImageProcessingHistory": history,
         "GADGETRON_WindowCenter": f"{(low + high) / 2:.6g}",
         "GADGETRON_WindowWidth": f"{high - low:.6g}",
         "GADGETRON_ScaleRatio": "1",
@@ -106,6 +134,7 @@ def _sampling(data: KSpace) -> dict[str, str | list[str]]:
 
 
 def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str, str | list[str]]:
+    maps = {"spread_map": recon.spread, "noise_map": recon.noise}
     return {
         "untrained_recon_version": __version__,
         "untrained_recon_config": config.name,
@@ -120,6 +149,11 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_refinement_stop": recon.refinement_stop,
         "untrained_recon_held_out_error": f"{recon.held_out_error:.6g}",
         "untrained_recon_chi2": f"{recon.chi2:.6g}",
+        **{
+            f"untrained_recon_{name}": evidence.note if evidence.pixels is not None else f"missing: {evidence.note}"
+            for name, evidence in maps.items()
+            if evidence is not None
+        },
         "untrained_recon_seconds": f"{recon.seconds:.2f}",
         "untrained_recon_device": recon.device,
         "untrained_recon_acceleration": f"{data.acceleration:.3f}",

@@ -3,17 +3,20 @@
 import logging
 import math
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from untrained_recon.coils import low_resolution_maps
 from untrained_recon.config import Config
-from untrained_recon.errors import CalibrationError, ConfigError, FitError
+from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
+from untrained_recon.evidence import noise_map, spread
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import rss, to_recon_matrix
 from untrained_recon.solve import CPU, solve, solve_without_network
-from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
 from untrained_recon.untrained import Solution
 
 logger = logging.getLogger(__name__)
@@ -53,15 +56,38 @@ def reconstruct(
         config: Method and settings.
         device: Where to compute.
         callback: Follows and may stop the fit.
-        seconds: Time for the fit; nothing is fitted where it is not positive.
+        seconds: Time for the fit, and for evidence what it leaves; nothing is fitted where it is not positive.
         neighbour: See :func:`~untrained_recon.runs.run`.
     """
     start = time.perf_counter()
     try:
-        return _finish(data, solve(data, config, device, callback, seconds, neighbour), device, start)
+        solution = solve(data, config, device, callback, seconds, neighbour)
+        recon = _finish(data, solution, device, start)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
-        return _finish(data, solve_without_network(data, config, f"{type(error).__name__}: {error}"), CPU, start)
+        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}")
+        recon = _finish(data, solution, CPU, start)
+    recon = _with_evidence(recon, data, solution, config, seconds - (time.perf_counter() - start))
+    return replace(recon, seconds=time.perf_counter() - start)
+
+
+def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, config: Config, seconds: float) -> Reconstruction:
+    """The maps that are asked for, or why they are missing; the image stays as it is."""
+
+    def attempt(make: Callable[[], EvidenceMap]) -> EvidenceMap:
+        try:
+            return make()
+        except (ReconError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
+            logger.warning("%s: a map is missing", data.index, exc_info=error)
+            return EvidenceMap(None, f"{type(error).__name__}: {error}")
+
+    def noise() -> EvidenceMap:
+        ksp = torch.from_numpy(data.ksp).to(solution.coil_imgs.device)
+        return noise_map(solution.again, data, ksp, config.evidence.replicas, config.seed, seconds)
+
+    if config.evidence.spread:
+        recon = replace(recon, spread=attempt(lambda: spread(solution.alone())))
+    return replace(recon, noise=attempt(noise)) if config.evidence.replicas else recon
 
 
 def _finish(data: KSpace, solution: Solution, device: torch.device, start: float) -> Reconstruction:

@@ -89,11 +89,12 @@ def refine(
     seconds: float = math.inf,
     held: Tensor | None = None,
     callback: Callback | None = None,
+    first: float = FIRST,
 ) -> Refined:
     """Accelerated proximal gradient steps on ``½ ‖A x - y‖²`` with the filter as the proximal map.
 
     Real and imaginary part are filtered each on its own, with the phase of the object taken out. The threshold
-    falls geometrically from :data:`FIRST` to :data:`LAST` times ``error``, with the steps or with the time, whichever runs faster:
+    falls geometrically from ``first`` to :data:`LAST` times ``error``, with the steps or with the time, whichever runs faster:
     it ends where the image explains the data as well as noise and maps allow. Held-out samples are left aside for the first
     :data:`FALLING` of the steps; then the threshold falls once more from :data:`AGAIN`, with all samples. The constants were chosen
     on eight fully sampled scans at 4- and 8-fold acceleration, with random and with regular lines.
@@ -108,6 +109,7 @@ def refine(
         seconds: Time for them.
         held: bool ``(n_y, n_x)``, samples to hold out at first, see :func:`~untrained_recon.held_out.held_out`.
         callback: Follows and may stop the refinement.
+        first: The first threshold, in units of ``error``.
     """
     start, split = time.monotonic(), 1.0 if held is None else FALLING
     seen = None if held is None else ~held
@@ -124,7 +126,7 @@ def refine(
         residual = operator(state.ahead) - ksp
         residual = residual if seen is None else residual * seen
         step = state.ahead - operator.adjoint(residual) / norm
-        filtered = denoise(_parts(phase.conj() * step), groups, error * _threshold(done, split))
+        filtered = denoise(_parts(phase.conj() * step), groups, error * _threshold(done, split, first))
         state.move(phase * torch.complex(*filtered.reshape(2, *img.shape)))
         loss = float(residual.abs().square().sum() / ksp.abs().square().sum())
         if callback is not None and callback(Progress("refine", iteration + 1, iterations, loss, state.img)) is False:
@@ -149,8 +151,8 @@ class _State:
         self.img, self._t = img, t
 
 
-def _threshold(done: float, split: float) -> float:
-    first, part = (FIRST, done / split) if done < split or split == 1 else (AGAIN, (done - split) / (1 - split))
+def _threshold(done: float, split: float, first: float) -> float:
+    first, part = (first, done / split) if done < split or split == 1 else (AGAIN, (done - split) / (1 - split))
     return first * (LAST / first) ** part
 
 

@@ -22,6 +22,7 @@ from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
+NOTHING = "nothing to fit"
 FIT_SHARE = 0.6  # of the time, where a refinement follows
 
 
@@ -90,7 +91,7 @@ def run(
     """
     start = time.monotonic()
     if not problem.ksp.any():  # a dead coil of its own
-        return Run(torch.zeros_like(problem.ksp), 0, "nothing to fit", 0.0)
+        return Run(torch.zeros_like(problem.ksp), 0, NOTHING, 0.0)
     generator = torch.Generator().manual_seed(config.seed + number)
     held = held_out(problem.data.mask, config.recon.held_out, generator)
     held = None if held is None else held.to(problem.ksp.device)

@@ -23,7 +23,7 @@ def _describe(kind: str, loc: tuple[int | str, ...], message: str, value: Any, k
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(path, known, n=1)
         return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}"
+    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}" if path else message
 
 
 def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -50,9 +51,9 @@ def solve(
     method = config.recon.method
     if not data.ksp.any():
         logger.warning("%s holds no signal; its image is zero", data.index)
-        return Solution(to_recon_matrix(torch.zeros_like(ksp), data.encoding), None, "empty")
+        return _transformed(data, ksp, "empty")
     if data.mask.all() or method == "zero-filled":
-        return Solution(to_recon_matrix(ifft2(ksp), data.encoding), None, "direct" if data.mask.all() else "zero-filled")
+        return _transformed(data, ksp, "direct" if data.mask.all() else "zero-filled")
     if seconds <= 0:
         raise FitError("the time budget of the scan is spent")
     if method == "unet":
@@ -69,24 +70,40 @@ def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution
         own = config.model_copy(update={"baseline": BaselineConfig()})  # the settings may be meant for another method
         return _conventional(data, own, "cg-sense", reason)
     except CalibrationError:
-        coil_imgs = to_recon_matrix(ifft2(torch.from_numpy(data.ksp)), data.encoding)
-        return Solution(coil_imgs, None, "zero-filled", reason, stop_reason="fallback")
+        found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
+        return replace(found, fallback_reason=reason, stop_reason="fallback")
+
+
+def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
+    def again(ksp: Tensor) -> Tensor:
+        return to_recon_matrix(ifft2(ksp), data.encoding)
+
+    return Solution(again(ksp), None, method, again=again)
 
 
 def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
     mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
-    img = baselines.solve(method, data.ksp, mps, data.mask, config.baseline.lamda, config.baseline.iterations)
-    coil_imgs = torch.from_numpy(mps * img)
-    if config.recon.data_consistency:
-        coil_imgs = data_consistency(coil_imgs, torch.from_numpy(data.ksp), torch.from_numpy(data.mask))
+
+    def again(ksp: Tensor) -> Tensor:
+        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations)
+        coil_imgs = torch.from_numpy(mps * img)
+        if config.recon.data_consistency:
+            coil_imgs = data_consistency(coil_imgs, ksp, torch.from_numpy(data.mask))
+        return to_recon_matrix(coil_imgs, data.encoding)
+
+    coil_imgs = again(torch.from_numpy(data.ksp))
     stop_reason = "fallback" if reason else "nothing to fit"
-    return Solution(to_recon_matrix(coil_imgs, data.encoding), torch.from_numpy(mps), method, reason, stop_reason=stop_reason)
+    return Solution(coil_imgs, torch.from_numpy(mps), method, reason, stop_reason=stop_reason, again=again)
 
 
 def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
     """The trained U-net sees the magnitude of the delivered matrix, as in its training; coils keep their share and phase."""
-    coil_imgs = to_recon_matrix(ifft2(ksp), data.encoding)
-    magnitude = rss(coil_imgs)
-    improved = unet_reconstruct(load_unet(weights).to(ksp.device), magnitude.cpu().numpy())
-    gain = torch.from_numpy(improved).to(ksp.device).clamp(min=0) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
-    return Solution(coil_imgs * gain, None, "unet")
+    network = load_unet(weights).to(ksp.device)
+
+    def again(ksp: Tensor) -> Tensor:
+        coil_imgs = to_recon_matrix(ifft2(ksp), data.encoding)
+        magnitude = rss(coil_imgs)
+        improved = torch.from_numpy(unet_reconstruct(network, magnitude.cpu().numpy())).to(ksp.device)
+        return coil_imgs * (improved.clamp(min=0) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny))
+
+    return Solution(again(ksp), None, "unet", again=again)

@@ -14,9 +14,9 @@ import ismrmrd
 import torch
 
 from untrained_recon.assemble import assemble
-from untrained_recon.config import DEFAULT_PRESET, Config, load_config
+from untrained_recon.config import DEFAULT_PRESET, Config, EvidenceConfig, load_config
 from untrained_recon.header import parse_header
-from untrained_recon.images import to_image
+from untrained_recon.images import MAPS, pixels_of, to_image
 from untrained_recon.jobs import Jobs
 from untrained_recon.pipeline import pick_device
 from untrained_recon.types import Encoding, KSpace, Reconstruction
@@ -83,10 +83,14 @@ class Session:
 
         Args:
             scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
-            kinds: Which images to make of each, see :data:`untrained_recon.images.SERIES`.
+            kinds: Which images to make of each, see :data:`untrained_recon.images.SERIES`; a map that cannot be made is left out.
             jobs: Who reconstructs.
         """
-        feeder = _Feeder(scan, lambda data: jobs.submit(self.name, data, self.config, self._share()))
+        config = self.config
+        if not set(kinds) & set(MAPS) and config.evidence != EvidenceConfig():
+            logger.warning("scan %s: maps of spread and noise leave as images only, not in image arrays; none are made", self.name)
+            config = config.model_copy(update={"evidence": EvidenceConfig()})
+        feeder = _Feeder(scan, lambda data: jobs.submit(self.name, data, config, self._share()))
         feeder.start()
         try:
             for data, job, submitted in feeder.submitted():
@@ -95,7 +99,8 @@ class Session:
                 self._count(recon, time.monotonic() - submitted)
                 logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
                 for kind in kinds:
-                    yield to_image(kind, recon, data, self.header, self.config)
+                    if pixels_of(kind, recon) is not None:
+                        yield to_image(kind, recon, data, self.header, self.config)
         finally:
             feeder.stop()
             jobs.cancel(self.name)

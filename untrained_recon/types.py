@@ -124,6 +124,7 @@ class KSpace:
         weights: float32 ``(n_y, n_x)``; where samples are means of different numbers of acquisitions, the square root of that
             number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
             means of equally many.
+        averages: Mean number of acquisitions of which a sample is the mean.
     """
 
     ksp: ComplexArray
@@ -135,6 +136,7 @@ class KSpace:
     reference: Any
     prewhitened: bool
     weights: FloatArray | None = None
+    averages: float = 1.0
 
     @property
     def sampling(self) -> FloatArray:
@@ -146,6 +148,19 @@ class KSpace:
     def acceleration(self) -> float:
         """Acceleration as sampled: grid points per acquired sample."""
         return float(self.mask.size / max(1, int(self.mask.sum())))
+
+
+@dataclass(frozen=True)
+class EvidenceMap:
+    """A standard deviation at every pixel of the magnitude, or why there is none.
+
+    Attributes:
+        pixels: Of the shape and in the units of ``Reconstruction.magnitude``; None where there is no map.
+        note: What the map was made of; or why it is missing.
+    """
+
+    pixels: FloatArray | None
+    note: str
 
 
 @dataclass(frozen=True)
@@ -167,6 +182,8 @@ class Reconstruction:
         chi2: Squared residual of the samples, before they were put back, relative to the noise's; NaN where nothing was fitted.
         seconds: Wall time of the reconstruction.
         device: Where it ran.
+        spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
+        noise: Of the magnitude, by the noise of the samples; None where not asked for.
     """
 
     magnitude: FloatArray
@@ -182,3 +199,5 @@ class Reconstruction:
     chi2: float
     seconds: float
     device: str
+    spread: EvidenceMap | None = None
+    noise: EvidenceMap | None = None

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,25 +11,25 @@ from torch import Tensor
 from untrained_recon.coils import estimate_map_sets
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError
+from untrained_recon.evidence import Again, noise_sd, refined_again
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
-from untrained_recon.operators import CoilFourier, Sense, data_consistency, to_recon_matrix
-from untrained_recon.refine import noise_level
-from untrained_recon.runs import Problem, Run, run, shares
+from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
+from untrained_recon.runs import NOTHING, Problem, Run, run, shares
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
-NOISE = math.sqrt(2)  # of a complex sample after prewhitening
-
 
 @dataclass(frozen=True)
 class Solution:
-    """Coil images and how they came about; the fields after ``mps`` are those of ``types.Reconstruction``.
+    """Coil images and how they came about; those from ``method`` to ``chi2`` are those of ``types.Reconstruction``.
 
     Attributes:
         coil_imgs: complex ``(n_coils, *encoding.recon_shape)``.
         mps: complex ``(n_coils, *encoding.image_shape)``; None where the method needed none.
+        alone: Computes the magnitudes that the runs of the network would deliver, each alone; none without a network.
+        again: The coil images for other samples, on the device of ``coil_imgs``; None where that would take a fit.
     """
 
     coil_imgs: Tensor
@@ -36,12 +37,14 @@ class Solution:
     method: str
     fallback_reason: str = ""
     iterations: int = 0
-    stop_reason: str = "nothing to fit"
+    stop_reason: str = NOTHING
     loss: float = math.nan
     refinements: int = 0
     refinement_stop: str = ""
     held_out_error: float = math.nan
     chi2: float = math.nan
+    alone: Callable[[], list[Tensor]] = list
+    again: Again | None = None
 
 
 def reconstruct_untrained(
@@ -73,12 +76,21 @@ def reconstruct_untrained(
     runs = _repeated(problems, config, callback, seconds, neighbour)
     imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
     chi2 = _mean([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True)])
-    coil_imgs = torch.cat([problem.operator.coil_images(img) for problem, img in zip(problems, imgs, strict=True)])
-    if config.recon.data_consistency:
-        coil_imgs = data_consistency(coil_imgs, ksp, mask)
+
+    def delivered(imgs: Iterable[Tensor], ksp: Tensor) -> Tensor:
+        coil_imgs = torch.cat([problem.operator.coil_images(img) for problem, img in zip(problems, imgs, strict=True)])
+        if config.recon.data_consistency:
+            coil_imgs = data_consistency(coil_imgs, ksp, mask)
+        return to_recon_matrix(coil_imgs, data.encoding)
+
+    def again(ksp: Tensor) -> Tensor:
+        coils = torch.split(ksp, [len(problem.ksp) for problem in problems])
+        solved = zip(problems, imgs, coils, strict=True)
+        return delivered([refined_again(problem, img, config.refine.iterations, coil) for problem, img, coil in solved], ksp)
+
     flat = [one for repeated in runs for one in repeated]
     return Solution(
-        coil_imgs=to_recon_matrix(coil_imgs, data.encoding),
+        coil_imgs=delivered(imgs, ksp),
         mps=None if mps is None else mps[0],
         method="coils" if mps is None and config.recon.mode == "maps" else config.recon.mode,
         iterations=sum(one.iterations for one in flat),
@@ -88,6 +100,8 @@ def reconstruct_untrained(
         refinement_stop=flat[-1].refinement_stop,
         held_out_error=_mean([one.held_out for one in flat]),
         chi2=chi2,
+        alone=lambda: [rss(delivered([one.img for one in same], ksp)) for same in zip(*runs, strict=True)],
+        again=again if all(one.refinements for one in flat if one.stop_reason != NOTHING) else None,
     )
 
 
@@ -126,7 +140,7 @@ def _chi2(problem: Problem, img: Tensor) -> float:
     The noise is known after a noise scan and estimated without.
     """
     sampled = problem.operator.mask > 0
-    noise = NOISE if problem.data.prewhitened else noise_level(problem.ksp, sampled)
+    noise = math.sqrt(2) * noise_sd(problem.data, problem.ksp)
     residual = (problem.operator(img) - problem.weighted)[..., sampled]
     return float(residual.abs().square().mean()) / noise**2 if noise else math.nan
 

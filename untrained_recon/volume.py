@@ -16,7 +16,7 @@ from untrained_recon.config import Config
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray, KSpace, Reconstruction
+from untrained_recon.types import BoolArray, ComplexArray, Encoding, EvidenceMap, FloatArray, KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,22 @@ def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconst
         chi2=_mean([p.chi2 for p in planes]),
         seconds=seconds,
         device=planes[0].device,
+        spread=_stacked_maps([p.spread for p in planes], axis),
+        noise=_stacked_maps([p.noise for p in planes], axis),
     )
+
+
+def _stacked_maps(planes: list[EvidenceMap | None], axis: int) -> EvidenceMap | None:
+    """A map of the whole volume, or none: a part of it could be taken for the rest."""
+    maps = [p for p in planes if p is not None]
+    if not maps:
+        return None
+    missing = [p for p in maps if p.pixels is None]
+    if missing:
+        return EvidenceMap(None, f"{len(missing)} of {len(maps)} planes: {missing[0].note}")
+    (note, planes_alike), *_ = Counter(p.note for p in maps).most_common(1)
+    note = note if planes_alike == len(maps) else f"by plane, most often {note}"
+    return EvidenceMap(np.stack([p.pixels for p in maps if p.pixels is not None], axis=axis), note)
 
 
 def _mean(values: list[float]) -> float:
