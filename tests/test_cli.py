@@ -53,7 +53,16 @@ def replace_row(group: h5py.Group, n: int, change: Callable[[ismrmrd.hdf5.np.voi
 
 def test_replay_writes_a_complete_image_file_with_pictures(small_scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    settings = ("--set", "fit.iterations=120", "--set", "network.channels=32", "--set", "output.complex=true")
+    settings = (
+        "--set",
+        "fit.iterations=120",
+        "--set",
+        "fit.discrepancy=0",
+        "--set",
+        "network.channels=32",
+        "--set",
+        "output.complex=true",
+    )
     done = untrained_recon("replay", small_scan, "-o", out, *QUICK, *settings, "--seed", 3, "--png", tmp_path / "png")
     assert done.returncode == 0, done.stderr
     assert "slice 1: maps, 120 iterations" in done.stderr

@@ -16,7 +16,7 @@ LEVELS = [
     {"networks.conv_decoder", "networks.deep_decoder"},
     {"networks.fused"},
     {"assemble", "coils", "networks", "phantom", "metrics", "optimisers"},
-    {"held_out", "baselines", "phase"},
+    {"held_out", "baselines", "phase", "uncertainty"},
     {"fit"},
     {"refine", "progress", "bench_fits"},
     {"runs"},

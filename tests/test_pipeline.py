@@ -35,7 +35,7 @@ def scan(small_scan: Path) -> list[KSpace]:
 def config(**changes: str) -> Config:
     overrides = {
         "fit.iterations": "150",
-        "fit.patience": "0",
+        "fit.discrepancy": "0",
         "network.layers": "4",
         "network.channels": "32",
         "network.in_size": "[8, 6]",

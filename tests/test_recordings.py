@@ -178,7 +178,10 @@ def test_gadgets_make_correct_images_of_recorded_streams(name: str, truth: str, 
 )
 @pytest.mark.parametrize(
     "settings",
-    [{"recon.method": "cg-sense"}, {"fit.iterations": "2", "network.channels": "8", "refine.iterations": "0"}],
+    [
+        {"recon.method": "cg-sense"},
+        {"fit.iterations": "2", "network.channels": "8", "refine.iterations": "0", "compute.precision": "float32"},
+    ],
     ids=["cg-sense", "fit"],
 )
 def test_every_kind_of_input_gives_the_same_image(

@@ -6,8 +6,9 @@ from untrained_recon.fit import Progress
 from untrained_recon.held_out import held_out, held_out_error
 from untrained_recon.operators import Sense
 from untrained_recon.phantom import coil_maps, head
-from untrained_recon.refine import FIRST, LAST, noise_level, refine, uncertainty
+from untrained_recon.refine import FIRST, LAST, refine
 from untrained_recon.types import BoolArray
+from untrained_recon.uncertainty import uncertainty
 
 SHAPE = (64, 64)
 IN_PHASE = torch.ones(SHAPE, dtype=torch.complex64)
@@ -94,19 +95,3 @@ def test_out_of_time_the_threshold_is_down_at_once() -> None:
     late = refine(operator, ksp, truth, IN_PHASE, 0.1, 25, 1e-9)
     assert (late.iterations, late.stop_reason) == (1, "time budget")
     torch.testing.assert_close(late.img, refine(operator, ksp, truth, IN_PHASE, 0.1 * LAST / FIRST, 1).img)
-
-
-def test_the_uncertainty_is_the_noise_where_the_maps_are_right_and_more_where_they_are_not() -> None:
-    operator, ksp, _, calib_mask = problem(0.02)
-    noise = 0.02 * 2**0.5
-    assert uncertainty(operator, ksp, ksp, calib_mask) == pytest.approx(noise, rel=0.3)
-    wrong = Sense(operator.mps.roll(8, -1), operator.mask)
-    assert uncertainty(wrong, ksp, ksp, calib_mask) > 2 * noise
-
-
-def test_the_noise_level_is_that_of_the_corners() -> None:
-    noise = torch.randn(4, 128, 128, 2, generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros(128, 128, dtype=torch.bool)
-    mask[::2] = True
-    assert noise_level(torch.view_as_complex(noise), mask) == pytest.approx(2**0.5, rel=0.05)
-    assert noise_level(torch.view_as_complex(noise), torch.zeros(128, 128, dtype=torch.bool)) == 0.0

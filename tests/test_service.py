@@ -213,7 +213,7 @@ def test_a_worker_killed_mid_fit_is_replaced_and_the_scan_is_finished(scan: Scan
 def failing(error: Exception, data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
     """A worker's task whose fits fail."""
 
-    def fit(*_: object) -> None:
+    def fit(*_: object, **__: object) -> None:
         raise error
 
     with pytest.MonkeyPatch.context() as patch:

@@ -37,7 +37,7 @@ def truth(small_scan: Path) -> np.ndarray:
 def config(**changes: str) -> Config:
     overrides = {
         "fit.iterations": "100",
-        "fit.patience": "0",
+        "fit.discrepancy": "0",
         "network.layers": "4",
         "network.channels": "32",
         "network.in_size": "[8, 6]",

@@ -78,14 +78,10 @@ class FitConfig(Section):
     )
     lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
-    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image, where no lines are held out")
-    patience: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="iterations in which the held-out error must fall by `gain`, else the fit ends; 0: never",
+    keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
+    discrepancy: float = Field(
+        0.0, ge=0, le=100, description="the fit ends when its squared residual is down to this many times the noise's; 0: never"
     )
-    gain: float = Field(0.01, gt=0, lt=1, description="share of the held-out error by which it must fall")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
@@ -105,7 +101,7 @@ class ReconConfig(Section):
         0.0,
         ge=0,
         le=0.5,
-        description="share of the lines outside the calibration block held out to tell when to stop; 0: none, as in the paper",
+        description="share of the lines outside the calibration block held out until the end, to tell the error; 0: none",
     )
     data_consistency: bool = Field(True, description="Step 2: put the measured samples back")
 

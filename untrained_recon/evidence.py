@@ -17,32 +17,15 @@ from torch import Tensor
 from untrained_recon.config import FEWEST_REPLICAS
 from untrained_recon.operators import rss
 from untrained_recon.phase import image_phase
-from untrained_recon.refine import AGAIN, noise_level, refine, uncertainty
+from untrained_recon.refine import AGAIN, refine
 from untrained_recon.runs import Problem
 from untrained_recon.types import EvidenceMap, KSpace
+from untrained_recon.uncertainty import noise_sd, uncertainty
 
 PART = 0.5  # of the refinement's steps; with a third of them the map was 12 % too low at threefold acceleration
 
 Again = Callable[[Tensor], Tensor]
 """Other samples ``(n_coils, n_y, n_x)`` to what the same reconstruction makes of them; without randomness of its own."""
-
-
-def noise_sd(data: KSpace, ksp: Tensor) -> float:
-    """Standard deviation of the noise in the real (and imaginary) part of a sample times its weight.
-
-    Known after a noise scan, where it is 1 for a single acquisition; else estimated by the corners of k-space.
-
-    Args:
-        data: Whose samples they are.
-        ksp: complex ``(n_coils, n_y, n_x)``, the samples without weights, all or those of some coils.
-
-    Returns:
-        0 where it is not known.
-    """
-    if data.prewhitened:
-        return 1 / math.sqrt(data.averages)
-    sampling = torch.from_numpy(data.sampling).to(ksp.device)
-    return noise_level(ksp * sampling, sampling > 0) / math.sqrt(2)
 
 
 def refined_again(problem: Problem, img: Tensor, iterations: int, ksp: Tensor) -> Tensor:

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
-from untrained_recon.held_out import held_out_error
 from untrained_recon.networks import ImageGenerator, to_complex
-from untrained_recon.operators import LinearOperator
+from untrained_recon.operators import CoilFourier, Sense
 from untrained_recon.optimisers import StepSizes, build_optimiser
 
-FINISHED, STALLED, OUT_OF_TIME, CALLBACK = "iterations", "held-out error", "time budget", "callback"
+FINISHED, DISCREPANCY, OUT_OF_TIME, CALLBACK = "iterations", "discrepancy", "time budget", "callback"
 
 
 @dataclass(frozen=True)
@@ -51,25 +50,24 @@ class FitResult:
         iterations: Iterations done.
         loss: Weighted squared residual relative to the data.
         stop_reason: Why it ended.
-        held_out: Relative error of the image on the held-out samples; NaN where there are none.
     """
 
     img: Tensor
     iterations: int
     loss: float
     stop_reason: str
-    held_out: float = math.nan
 
 
 def fit(
     network: ImageGenerator,
-    operator: LinearOperator,
+    operator: CoilFourier | Sense,
     ksp: Tensor,
     settings: FitConfig,
     callback: Callback | None = None,
     seconds: float = math.inf,
     steps: StepSizes | None = None,
     held: Tensor | None = None,
+    noise: float = 0.0,
 ) -> FitResult:
     """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network.
 
@@ -86,12 +84,12 @@ def fit(
         callback: See :data:`Callback`.
         seconds: Time after which the image is taken as it is; ``settings.time_budget_s`` may shorten it.
         steps: Takes the step sizes of an Adam fit.
-        held: bool ``(n_y, n_x)``, samples that the fit does not see and that tell when it has stopped gaining, see
-            :func:`~untrained_recon.held_out.held_out`.
+        held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.held_out.held_out`.
+        noise: Standard deviation of the complex noise in ``ksp``, for ``settings.discrepancy``; 0: not known.
 
     Returns:
-        The last iterate, or with ``keep: lowest-loss`` the one that explained the data best; with ``held``, the one that came
-        closest to what was held out. Where the first fit of ``gd-a`` ends early, its image.
+        The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
+        early, its image.
 
     Raises:
         FitError: The loss became NaN or infinite.
@@ -99,42 +97,43 @@ def fit(
     _settle_vector_math()
     deadline = time.monotonic() + min(seconds, settings.time_budget_s or math.inf)
     if settings.optimiser != "gd-a":
-        return _descend(network, operator, ksp, settings, callback, deadline, steps, held)
+        return _descend(network, operator, ksp, settings, callback, deadline, steps, held, noise)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
     with_adam = settings.model_copy(update={"optimiser": "adam"})
-    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded, held)
-    if result.stop_reason not in (FINISHED, STALLED):
+    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded, held, noise)
+    if result.stop_reason not in (FINISHED, DISCREPANCY):
         return result
-    return _descend(network, operator, ksp, settings, callback, deadline, recorded, held)
+    return _descend(network, operator, ksp, settings, callback, deadline, recorded, held, noise)
 
 
 def _descend(
     network: ImageGenerator,
-    operator: LinearOperator,
+    operator: CoilFourier | Sense,
     ksp: Tensor,
     settings: FitConfig,
     callback: Callback | None,
     deadline: float,
     steps: StepSizes | None,
     held: Tensor | None,
+    noise: float,
 ) -> FitResult:
-    fitted = 1.0 if held is None else (~held).to(ksp.real.dtype)
+    fitted = operator.mask > 0 if held is None else (operator.mask > 0) & ~held
+    ksp = ksp * fitted
     with torch.no_grad():
-        scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp * fitted))
-    weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device) * fitted
-    target = weight * ksp * scale
-    energy = target.abs().square().sum()
-    watch = _Watch(ksp * scale, held, settings)
-    best = _Best()
+        scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp))
+    target = ksp * scale
+    weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device)
+    energy = float(_energy(weight * target))
+    enough = settings.discrepancy * noise**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
 
     optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
-    loss, iteration, stop_reason = math.nan, 0, FINISHED
+    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
     for iteration in range(1, settings.iterations + 1):
         optimiser.zero_grad()
         img = _image(network, operator)
-        predicted = operator(img)
-        objective = (target - weight * predicted).abs().square().sum() / energy
-        objective.backward()
+        residual = target - operator(img) * fitted
+        objective = _energy(weight * residual) / energy
+        objective.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if steps is not None and isinstance(optimiser, torch.optim.Adam):
             steps.record(optimiser)
@@ -142,59 +141,27 @@ def _descend(
         loss = float(objective.detach())
         if not math.isfinite(loss):
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
-        error = watch.error(predicted.detach())
-        if held is not None or settings.keep == "lowest-loss":
-            best.take(loss if held is None else error, loss, img.detach())
+        if settings.keep == "lowest-loss" and loss < lowest:
+            lowest, kept = loss, img.detach()
         if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img.detach() / scale)) is False:
             stop_reason = CALLBACK
             break
         if time.monotonic() > deadline:
             stop_reason = OUT_OF_TIME
             break
-        if watch.stalled(error):
-            stop_reason = STALLED
+        if enough > 0 and float(_energy(residual.detach())) <= enough:
+            stop_reason = DISCREPANCY
             break
 
-    if best.img is not None:
-        held_out = math.nan if held is None else best.score
-        return FitResult(best.img / scale, iteration, best.loss, stop_reason, held_out)
+    if kept is not None:
+        return FitResult(kept / scale, iteration, lowest, stop_reason)
     with torch.no_grad():
-        img = _image(network, operator) / scale
-    return FitResult(img, iteration, loss, stop_reason)
+        return FitResult(_image(network, operator) / scale, iteration, loss, stop_reason)
 
 
-class _Watch:
-    """Follows the error on what was held out."""
-
-    def __init__(self, ksp: Tensor, held: Tensor | None, settings: FitConfig) -> None:
-        self._ksp, self._held, self._settings = ksp, held, settings
-        self._mark, self._since = math.inf, 0
-
-    def error(self, predicted: Tensor) -> float:
-        """Relative error on the held-out samples; NaN where there are none."""
-        if self._held is None:
-            return math.nan
-        return held_out_error(predicted, self._ksp, self._held)
-
-    def stalled(self, error: float) -> bool:
-        """Whether the error has not fallen by ``settings.gain`` within ``settings.patience`` iterations."""
-        if error < self._mark * (1 - self._settings.gain):
-            self._mark, self._since = error, 0
-        else:
-            self._since += 1
-        return self._held is not None and 0 < self._settings.patience <= self._since
-
-
-class _Best:
-    """The image with the lowest score so far, and its loss."""
-
-    def __init__(self) -> None:
-        self.score, self.loss = math.inf, math.nan
-        self.img: Tensor | None = None
-
-    def take(self, score: float, loss: float, img: Tensor) -> None:
-        if score < self.score:
-            self.score, self.loss, self.img = score, loss, img
+def _energy(ksp: Tensor) -> Tensor:
+    """``‖ksp‖²``; the squared modulus by way of the modulus takes longer."""
+    return torch.view_as_real(ksp).square().sum()
 
 
 def radial_weight(shape: tuple[int, ...], exponent: float, device: torch.device) -> Tensor:
@@ -217,5 +184,5 @@ def _settle_vector_math() -> None:
     torch.ones(1).sqrt()
 
 
-def _image(network: ImageGenerator, operator: LinearOperator) -> Tensor:
+def _image(network: ImageGenerator, operator: CoilFourier | Sense) -> Tensor:
     return to_complex(network()).reshape(operator.ishape)

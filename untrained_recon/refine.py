@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 from untrained_recon.collaborative import denoise, find_groups
-from untrained_recon.fit import CALLBACK, OUT_OF_TIME, Callback, Progress
+from untrained_recon.fit import CALLBACK, DISCREPANCY, OUT_OF_TIME, Callback, Progress
 from untrained_recon.held_out import held_out_error
-from untrained_recon.operators import CoilFourier, Sense, fft2, ifft2
-from untrained_recon.types import BoolArray
+from untrained_recon.operators import CoilFourier, Sense
 
 FIRST, AGAIN, LAST = 5.0, 1.5, 0.5  # thresholds in units of the uncertainty
 FALLING = 0.67  # share of the steps without what is held out, if anything is
 REGROUP = 10
 MOST_MOMENTUM = 0.7  # more lets the filter and the data pull against each other
-DISCREPANCY = "discrepancy"
 
 
 @dataclass(frozen=True)
@@ -37,46 +35,6 @@ class Refined:
     iterations: int
     stop_reason: str
     held_out: float = math.nan
-
-
-def uncertainty(operator: CoilFourier | Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArray) -> float:
-    """Standard deviation of what image and maps cannot explain of a sample: noise, and the error of the maps themselves.
-
-    The error of the maps is what the calibration lines hold outside the span of the maps. An image of many coils has the noise of
-    all of them averaged.
-
-    Args:
-        operator: Forward model.
-        ksp: complex ``operator.oshape``; zero where not sampled.
-        calib: complex, of the same shape.
-        calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
-    """
-    noise = noise_level(ksp, operator.mask > 0)
-    if isinstance(operator, CoilFourier):
-        return noise
-    lines = torch.from_numpy(calib_mask).to(calib.device)
-    imgs = ifft2(calib * lines)
-    left = imgs
-    for mps in operator.mps.reshape(-1, *calib.shape):  # the sets, orthogonal at every pixel
-        energy = mps.abs().square().sum(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
-        left = left - mps * ((mps.conj() * imgs).sum(dim=0) / energy)
-    unexplained = fft2(left)[:, lines]
-    return math.sqrt(float(unexplained.abs().square().mean()) + noise**2 / len(ksp))
-
-
-def noise_level(ksp: Tensor, mask: Tensor) -> float:
-    """Standard deviation of the complex noise, by the median magnitude of the samples near the corners of k-space.
-
-    Args:
-        ksp: complex ``(n_coils, n_y, n_x)``, of coils with noise alike.
-        mask: bool ``(n_y, n_x)``, True where sampled.
-
-    Returns:
-        0 where no corner was sampled. Signal there makes it too large.
-    """
-    k_y, k_x = (((torch.arange(n, device=ksp.device) - n // 2) / n).abs() for n in mask.shape)
-    corners = ksp[:, mask & (k_y > 0.25)[:, None] & (k_x > 0.42)]
-    return float(corners.abs().median()) / math.sqrt(math.log(2)) if corners.numel() else 0.0
 
 
 def refine(
@@ -104,7 +62,7 @@ def refine(
         ksp: complex ``operator.oshape``, the measurement y with the same weights; zero where not sampled.
         img: complex ``operator.ishape``, where to start.
         phase: complex ``operator.ishape``, see :func:`~untrained_recon.phase.image_phase`.
-        error: See :func:`uncertainty`.
+        error: See :func:`~untrained_recon.uncertainty.uncertainty`.
         iterations: Number of steps.
         seconds: Time for them.
         held: bool ``(n_y, n_x)``, samples to hold out at first, see :func:`~untrained_recon.held_out.held_out`.

@@ -12,13 +12,14 @@ from torch import Tensor
 from untrained_recon.compute import arithmetic
 from untrained_recon.config import Config
 from untrained_recon.fit import CALLBACK, Callback, FitResult, fit
-from untrained_recon.held_out import held_out
+from untrained_recon.held_out import held_out, held_out_error
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks import build_network
 from untrained_recon.operators import CoilFourier, Sense
 from untrained_recon.phase import image_phase
-from untrained_recon.refine import refine, uncertainty
+from untrained_recon.refine import refine
 from untrained_recon.types import KSpace
+from untrained_recon.uncertainty import noise_sd, uncertainty
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +97,12 @@ def run(
     held = held_out(problem.data.mask, config.recon.held_out, generator)
     held = None if held is None else held.to(problem.ksp.device)
     found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if config.refine.iterations else 1), neighbour)
-    fitted = Run(found.img, found.iterations, found.stop_reason, found.loss, held_out=found.held_out)
+    fitted = Run(found.img, found.iterations, found.stop_reason, found.loss)
     left = seconds - (time.monotonic() - start)
     error = uncertainty(problem.operator, problem.ksp, problem.calib, problem.data.calib_mask)
     if config.refine.iterations == 0 or error == 0 or left <= 0 or found.stop_reason == CALLBACK:
-        return fitted
+        error_out = math.nan if held is None else held_out_error(problem.operator(found.img), problem.weighted, held)
+        return replace(fitted, held_out=error_out)
     phase = image_phase(problem.operator, problem.calib, problem.data.calib_mask)
     refined = refine(problem.operator, problem.weighted, found.img, phase, error, config.refine.iterations, left, held, callback)
     return replace(
@@ -129,6 +131,7 @@ def _fit(
     neighbour: Neighbour | None,
 ) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
+    noise = math.sqrt(2) * noise_sd(problem.data, problem.ksp)
     name, follows = f"coil {problem.coil}, run {number}", config.fit.following_iterations if neighbour is not None else 0
 
     def attempt(save_memory: bool) -> FitResult:
@@ -138,9 +141,9 @@ def _fit(
         network.save_memory = save_memory
         settings = config.fit
         if neighbour is not None and follows and neighbour.lend(name, network):
-            settings = settings.model_copy(update={"iterations": follows})
+            settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
         with arithmetic(config.compute, ksp.device):
-            result = fit(network, operator, ksp, settings, callback, seconds, held=held)
+            result = fit(network, operator, ksp, settings, callback, seconds, held=held, noise=noise)
         if neighbour is not None and follows:
             neighbour.keep(name, network)
         return result

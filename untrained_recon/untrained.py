@@ -11,12 +11,13 @@ from torch import Tensor
 from untrained_recon.coils import estimate_map_sets
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError
-from untrained_recon.evidence import Again, noise_sd, refined_again
+from untrained_recon.evidence import Again, refined_again
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING, Problem, Run, run, shares
 from untrained_recon.types import KSpace
+from untrained_recon.uncertainty import noise_sd
 
 logger = logging.getLogger(__name__)
 
