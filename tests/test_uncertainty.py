@@ -47,6 +47,15 @@ def test_the_uncertainty_is_the_noise_where_the_maps_are_right_and_more_where_th
     assert uncertainty(wrong, ksp, ksp, centre()) > 2 * NOISE
 
 
+def test_edges_in_the_corners_of_k_space_are_no_noise() -> None:
+    operator, ksp = noisy(unit_maps())
+    loud = ksp.clone()
+    loud[:, :12] *= 20
+    loud[:, -12:] *= 20
+    assert noise_level(loud, operator.mask) > 10 * noise_level(ksp, operator.mask)
+    assert uncertainty(operator, loud, ksp, centre()) < 1.5 * uncertainty(operator, ksp, ksp, centre())
+
+
 def test_coil_images_explain_all_but_the_noise() -> None:
     operator, ksp = noisy(unit_maps())
     assert uncertainty(CoilFourier(operator.mask, 6), ksp, ksp, centre()) == noise_level(ksp, operator.mask)

@@ -80,7 +80,10 @@ class FitConfig(Section):
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
     keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
     discrepancy: float = Field(
-        0.0, ge=0, le=100, description="the fit ends when its squared residual is down to this many times the noise's; 0: never"
+        0.0,
+        ge=0,
+        le=100,
+        description="squared residual at which the fit ends, in units of the noise's, if a noise scan tells it; 0: never",
     )
     time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")

@@ -131,7 +131,8 @@ def _fit(
     neighbour: Neighbour | None,
 ) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
-    noise = math.sqrt(2) * noise_sd(problem.data, problem.ksp)
+    # an estimated level may be too high, and would end the fit too early
+    noise = math.sqrt(2) * noise_sd(problem.data, problem.ksp) if problem.data.prewhitened else 0.0
     name, follows = f"coil {problem.coil}, run {number}", config.fit.following_iterations if neighbour is not None else 0
 
     def attempt(save_memory: bool) -> FitResult:

@@ -12,8 +12,8 @@ from untrained_recon.types import BoolArray, KSpace
 def uncertainty(operator: CoilFourier | Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArray) -> float:
     """Standard deviation of what image and maps cannot explain of a sample: noise, and the error of the maps themselves.
 
-    The error of the maps is what the calibration lines hold outside the span of the maps. An image of many coils has the noise of
-    all of them averaged.
+    The error of the maps is what the calibration lines hold outside the span of the maps. That bounds the noise too, where edges
+    of the object reach into the corners of k-space. An image of many coils has the noise of all of them averaged.
 
     Args:
         operator: Forward model.
@@ -21,17 +21,24 @@ def uncertainty(operator: CoilFourier | Sense, ksp: Tensor, calib: Tensor, calib
         calib: complex, of the same shape.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
     """
-    noise = noise_level(ksp, operator.mask > 0)
+    noise, n_coils = noise_level(ksp, operator.mask > 0), len(ksp)
     if isinstance(operator, CoilFourier):
         return noise
+    outside = _outside(operator, calib, calib_mask)
+    if n_coils > 1:
+        noise = min(noise, outside * math.sqrt(n_coils / (n_coils - 1)))
+    return math.sqrt(outside**2 + noise**2 / n_coils)
+
+
+def _outside(operator: Sense, calib: Tensor, calib_mask: BoolArray) -> float:
+    """Root mean square of what the calibration samples hold outside the span of the maps."""
     lines = torch.from_numpy(calib_mask).to(calib.device)
     imgs = ifft2(calib * lines)
     left = imgs
     for mps in operator.mps.reshape(-1, *calib.shape):  # the sets, orthogonal at every pixel
         energy = mps.abs().square().sum(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
         left = left - mps * ((mps.conj() * imgs).sum(dim=0) / energy)
-    unexplained = fft2(left)[:, lines]
-    return math.sqrt(float(unexplained.abs().square().mean()) + noise**2 / len(ksp))
+    return float(fft2(left)[:, lines].abs().square().mean().sqrt())
 
 
 def noise_level(ksp: Tensor, mask: Tensor) -> float:
