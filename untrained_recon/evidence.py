@@ -16,11 +16,10 @@ from torch import Tensor
 
 from untrained_recon.config import FEWEST_REPLICAS
 from untrained_recon.operators import rss
-from untrained_recon.phase import image_phase
 from untrained_recon.refine import AGAIN, refine
 from untrained_recon.runs import Problem
 from untrained_recon.types import EvidenceMap, KSpace
-from untrained_recon.uncertainty import noise_sd, uncertainty
+from untrained_recon.uncertainty import noise_sd
 
 PART = 0.5  # of the refinement's steps; with a third of them the map was 12 % too low at threefold acceleration
 
@@ -39,9 +38,8 @@ def refined_again(problem: Problem, img: Tensor, iterations: int, ksp: Tensor) -
     """
     if not problem.ksp.any():  # a dead coil of its own
         return img
-    error = uncertainty(problem.operator, problem.ksp, problem.calib, problem.data.calib_mask)
-    phase = image_phase(problem.operator, problem.calib, problem.data.calib_mask)
-    return refine(problem.operator, ksp * problem.operator.mask, img, phase, error, math.ceil(PART * iterations), first=AGAIN).img
+    weighted, steps = ksp * problem.operator.mask, math.ceil(PART * iterations)
+    return refine(problem.operator, weighted, img, problem.phase, problem.error, steps, first=AGAIN).img
 
 
 def spread(magnitudes: list[Tensor]) -> EvidenceMap:

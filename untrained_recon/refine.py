@@ -71,7 +71,7 @@ def refine(
     """
     start, split = time.monotonic(), 1.0 if held is None else FALLING
     seen = None if held is None else ~held
-    norm = float(operator.mask.max()) ** 2
+    norm, energy = float(operator.mask.max()) ** 2, ksp.abs().square().sum()
     state, held_error, stop_reason, iteration = _State(img), math.nan, DISCREPANCY, 0
     for iteration in range(iterations):
         elapsed = (time.monotonic() - start) / seconds
@@ -86,10 +86,11 @@ def refine(
         step = state.ahead - operator.adjoint(residual) / norm
         filtered = denoise(_parts(phase.conj() * step), groups, error * _threshold(done, split, first))
         state.move(phase * torch.complex(*filtered.reshape(2, *img.shape)))
-        loss = float(residual.abs().square().sum() / ksp.abs().square().sum())
-        if callback is not None and callback(Progress("refine", iteration + 1, iterations, loss, state.img)) is False:
-            stop_reason = CALLBACK
-            break
+        if callback is not None:
+            loss = float(residual.abs().square().sum() / energy)
+            if callback(Progress("refine", iteration + 1, iterations, loss, state.img)) is False:
+                stop_reason = CALLBACK
+                break
         if done >= 1:
             stop_reason = DISCREPANCY if elapsed < 1 else OUT_OF_TIME
             break

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,6 +50,16 @@ class Problem:
     def weighted(self) -> Tensor:
         """The measurement with the samples' weights."""
         return self.ksp * self.operator.mask
+
+    @cached_property
+    def error(self) -> float:
+        """See :func:`~untrained_recon.uncertainty.uncertainty`."""
+        return uncertainty(self.operator, self.ksp, self.calib, self.data.calib_mask)
+
+    @cached_property
+    def phase(self) -> Tensor:
+        """See :func:`~untrained_recon.phase.image_phase`."""
+        return image_phase(self.operator, self.calib, self.data.calib_mask)
 
 
 @dataclass(frozen=True)
@@ -99,12 +110,11 @@ def run(
     found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if config.refine.iterations else 1), neighbour)
     fitted = Run(found.img, found.iterations, found.stop_reason, found.loss)
     left = seconds - (time.monotonic() - start)
-    error = uncertainty(problem.operator, problem.ksp, problem.calib, problem.data.calib_mask)
-    if config.refine.iterations == 0 or error == 0 or left <= 0 or found.stop_reason == CALLBACK:
+    steps = config.refine.iterations
+    if steps == 0 or left <= 0 or found.stop_reason == CALLBACK or problem.error == 0:
         error_out = math.nan if held is None else held_out_error(problem.operator(found.img), problem.weighted, held)
         return replace(fitted, held_out=error_out)
-    phase = image_phase(problem.operator, problem.calib, problem.data.calib_mask)
-    refined = refine(problem.operator, problem.weighted, found.img, phase, error, config.refine.iterations, left, held, callback)
+    refined = refine(problem.operator, problem.weighted, found.img, problem.phase, problem.error, steps, left, held, callback)
     return replace(
         fitted,
         img=refined.img,

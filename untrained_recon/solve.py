@@ -16,6 +16,7 @@ from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.operators import data_consistency, ifft2, rss, to_recon_matrix
+from untrained_recon.runs import NOTHING
 from untrained_recon.types import KSpace
 from untrained_recon.untrained import Solution, reconstruct_untrained
 
@@ -92,7 +93,7 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Sol
         return to_recon_matrix(coil_imgs, data.encoding)
 
     coil_imgs = again(torch.from_numpy(data.ksp))
-    stop_reason = "fallback" if reason else "nothing to fit"
+    stop_reason = "fallback" if reason else NOTHING
     return Solution(coil_imgs, torch.from_numpy(mps), method, reason, stop_reason=stop_reason, again=again)
 
 
