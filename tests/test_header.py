@@ -57,7 +57,8 @@ def test_scans_of_other_kinds_are_refused_by_name() -> None:
 def test_three_dimensional_and_interleaved_encodings() -> None:
     xml = XML.replace(b"<z>1</z>", b"<z>9</z>", 1).replace(b"<z>1</z>", b"<z>7</z>", 1)
     (encoding,) = parse_header(xml).encodings
-    assert (encoding.partitions, encoding.recon_partitions, encoding.center_z, encoding.interleaved) == (9, 7, 0, "")
+    assert (encoding.partitions, encoding.recon_partitions, encoding.center_z, encoding.interleaved) == (9, 7, 4, "")
+    assert encoding.limits_z is None  # those of one partition in a matrix of nine: nobody set them
     start, end = xml.index(b"<kspace_encoding_step_2>"), xml.index(b"</kspace_encoding_step_2>")
     (silent,) = parse_header(xml[:start] + xml[end + len(b"</kspace_encoding_step_2>") :]).encodings
     assert silent.center_z == 4

@@ -7,7 +7,7 @@ from ismrmrd import xsd
 from xsdata.exceptions import ConverterWarning
 
 from untrained_recon.errors import HeaderError, UnsupportedScanError
-from untrained_recon.types import Encoding, Header, ImageIndex
+from untrained_recon.types import Encoding, Header, ImageIndex, StepLimits
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")
@@ -109,15 +109,31 @@ def _encoding(e: Any, where: str) -> Encoding:
         recon_shape=(recon_y, recon_x),
         encoded_fov=(encoded_fov[2], encoded_fov[1], encoded_fov[0]),
         recon_fov=(recon_fov[2], recon_fov[1], recon_fov[0]),
-        center_y=n_y // 2 if step_1 is None else int(step_1.center),
+        center_y=_center(step_1, n_y),
         counts=ImageIndex(1, *(_count(limits, name) for name in ImageIndex._fields[1:])),
         separate_calibration=mode in SEPARATE_MODES,
         acceleration=float(factor or 1),
         partitions=n_z,
         recon_partitions=recon_z if n_z > 1 else 1,
-        center_z=n_z // 2 if n_z == 1 or step_2 is None else int(step_2.center),
+        center_z=_center(step_2, n_z) if n_z > 1 else 0,
         interleaved=_interleaving(parallel) if mode == "interleaved" else "",
+        limits_y=_limits(step_1, n_y),
+        limits_z=_limits(step_2, n_z),
     )
+
+
+def _limits(limit: Any, n: int) -> StepLimits | None:
+    """Minimum and maximum of a step; None without limits, and where a matrix of several lines has those of one, left unset."""
+    if limit is None or (n > 1 and int(limit.maximum) <= int(limit.minimum)):
+        return None
+    return int(limit.minimum), int(limit.maximum)
+
+
+def _center(limit: Any, n: int) -> int:
+    """Number of the step at the centre; the middle of the matrix where limits are missing or unset."""
+    if limit is None or (_limits(limit, n) is None and not limit.center):
+        return n // 2
+    return int(limit.center)
 
 
 def _interleaving(parallel: Any) -> str:

@@ -11,7 +11,8 @@ Units
     Millimetres for fields of view and positions, seconds for durations unless a name says otherwise. After prewhitening the
     noise has standard deviation 1 in the real and in the imaginary part.
 Masks
-    Boolean, True where a sample was acquired. They come from the readout headers, never from zeros in the data.
+    Boolean, True where a sample was acquired. They come from the readout headers, never from zeros in the data, but for whole
+    readouts that are zero in every coil: these were not acquired.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 CountArray = npt.NDArray[np.int32]
+StepLimits = tuple[int, int]
+"""Smallest and largest number of an encoding step, by the header."""
 
 
 class ImageIndex(NamedTuple):
@@ -62,6 +65,9 @@ class Encoding:
         center_z: ``encodingLimits.kspace_encoding_step_2.center``.
         interleaved: Counter of :class:`ImageIndex` over which undersampling is interleaved (``repetition`` in TPAT), so that the
             mean over it calibrates; empty where calibration lines do.
+        limits_y: Minimum and maximum of ``encodingLimits.kspace_encoding_step_1``; None where the header is silent.
+        limits_z: The same of step 2.
+        gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
     """
 
     encoded_shape: tuple[int, int]
@@ -76,6 +82,9 @@ class Encoding:
     recon_partitions: int = 1
     center_z: int = 0
     interleaved: str = ""
+    limits_y: StepLimits | None = None
+    limits_z: StepLimits | None = None
+    gain: float = 1.0
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -128,6 +137,7 @@ class KSpace:
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
         cautions: What is doubtful about the samples.
+        notes: What the header left open, and how it was read.
     """
 
     ksp: ComplexArray
@@ -141,6 +151,7 @@ class KSpace:
     weights: FloatArray | None = None
     averages: float = 1.0
     cautions: tuple[Caution, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def sampling(self) -> FloatArray:
