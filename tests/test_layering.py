@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
-    {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
+    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "foreign", "layout"},
+    {"document", "elements"},
+    {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
     {"networks.generator", "networks.unet"},

@@ -60,6 +60,7 @@ class Encoding:
         center_z: ``encodingLimits.kspace_encoding_step_2.center``.
         interleaved: Counter of :class:`ImageIndex` over which undersampling is interleaved (``repetition`` in TPAT), so that the
             mean over it calibrates; empty where calibration lines do.
+        refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
     """
 
     encoded_shape: tuple[int, int]
@@ -74,6 +75,7 @@ class Encoding:
     recon_partitions: int = 1
     center_z: int = 0
     interleaved: str = ""
+    refusal: Exception | None = None
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -97,12 +99,14 @@ class Header:
         noise_bandwidth: ``acquisitionSystemInformation.relativeReceiverNoiseBandwidth``, 0.793 where the header is silent.
         protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
         diffusion: Whether ``sequenceParameters`` describe diffusion weighting.
+        remarks: What was left out of the header, or had to be assumed; a sentence each.
     """
 
     encodings: tuple[Encoding, ...]
     noise_bandwidth: float
     protocol_name: str
     diffusion: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

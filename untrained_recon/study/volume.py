@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from ismrmrd import xsd
 
+from untrained_recon.elements import encoding_element
 from untrained_recon.errors import NonFiniteError, RawFileError
-from untrained_recon.header import encoding_element, parse_document
+from untrained_recon.header import parse_document
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, ImageIndex
 
 Self = TypeVar("Self", bound="Volume")
