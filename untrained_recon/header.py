@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from untrained_recon.document import Notes, read_document
 from untrained_recon.errors import HeaderError, ReconError, UnsupportedScanError
-from untrained_recon.types import Encoding, Header, ImageIndex
+from untrained_recon.types import Encoding, Header, ImageIndex, StepLimits
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")
@@ -115,6 +115,8 @@ def _encoding(e: Any, where: str, notes: Notes, remarks: list[str]) -> Encoding:
         recon_partitions=recon.matrix[2] if n_z > 1 else 1,
         center_z=0 if n_z == 1 else _center(step_2, n_z, f"{where}.encodingLimits.kspace_encoding_step_2", remarks),
         interleaved=_interleaving(e.parallelImaging) if mode == "interleaved" else "",
+        limits_y=_steps(step_1),
+        limits_z=_steps(step_2),
     )
 
 
@@ -148,7 +150,7 @@ def _two_dimensional(step_2: _Limit | None, slices: _Limit | None, recon_z: int)
 
     Some writers give the number of slices, or twice the one that there is, as the matrix along z.
     """
-    if step_2 is not None and step_2.maximum > step_2.minimum:
+    if _steps(step_2) is not None:
         return ""
     if recon_z == 1:
         return "one partition is delivered, and the limits announce no steps along z"
@@ -170,6 +172,11 @@ def _center(limit: _Limit | None, n: int, where: str, remarks: list[str]) -> int
             remarks.append(f"{where}.center is {limit.center or 'missing'}; taken to be {n // 2}, the middle of the matrix")
         return n // 2
     return limit.center
+
+
+def _steps(limit: _Limit | None) -> StepLimits | None:
+    """Minimum and maximum; None where they name one step, as writers leave it that set no limits."""
+    return None if limit is None or limit.maximum <= limit.minimum else (limit.minimum, limit.maximum)
 
 
 def _interleaving(parallel: Any) -> str:

@@ -35,10 +35,10 @@ class Summary:
     remarks: list[str] = field(default_factory=list)
 
 
-def inspect(path: Path) -> Summary:
-    """Read a raw file once and summarise it. Raises RawFileError when it is not an ISMRMRD raw file."""
+def inspect(path: Path, group: str = "") -> Summary:
+    """Read a raw file (its ``group``) and summarise it. Raises RawFileError when it is not an ISMRMRD raw file."""
     summary = Summary()
-    with RawFile(path) as raw:
+    with RawFile(path, group) as raw:
         _tally(raw, summary)
         try:
             header = parse_header(raw.header)
@@ -75,7 +75,10 @@ def _tally(raw: RawFile, summary: Summary) -> None:
 
 
 def _describe_header(header: Header, summary: Summary) -> None:
+    summary.remarks += header.remarks
     for n, e in enumerate(header.encodings):
+        if e.refusal is not None:
+            continue
         where = "" if len(header.encodings) == 1 else f" {n}"
         (n_y, n_x), (recon_y, recon_x) = e.encoded_shape, e.recon_shape
         n_z, recon_z = ("" if n == 1 else f" x {n}" for n in (e.partitions, e.recon_partitions))
@@ -93,6 +96,7 @@ def _describe_header(header: Header, summary: Summary) -> None:
 
 def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
     kinds: Counter[tuple[str, int]] = Counter()
+    cautions: Counter[str] = Counter()
     try:
         for data in assemble(([acq] for acq in raw.acquisitions()), header, ScanConfig()):
             calib_mask = data.calib_mask
@@ -100,8 +104,10 @@ def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
                 calib_mask = np.any(calib_mask, axis=plane_axis(data.mask))
             acs = calibration_width(calib_mask)
             lines = data.mask.any(axis=-1)
+            cautions.update(f"CAUTION {caution.code}: {caution}" for caution in data.cautions)
             kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
     finally:
         summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common()) or "none"))
+    summary.remarks += [f"{n} images: {text}" for text, n in cautions.most_common()]
     if any(acs < FEWEST_LINES for _, acs in kinds):
         summary.remarks.append(f"images with fewer than {FEWEST_LINES} ACS lines are reconstructed without sensitivity maps")

@@ -70,6 +70,8 @@ class Session:
             "wait_seconds": 0.0,
         }
         self._images_left = sum(self._announced(encoding) for encoding in self.header.encodings)
+        for remark in self.header.remarks:
+            logger.info("scan %s: %s", self.name, remark)
         logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
     def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]]) -> Iterator[KSpace]:
@@ -98,6 +100,8 @@ class Session:
                 feeder.release(data)
                 self._count(recon, time.monotonic() - submitted)
                 logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
+                for caution in recon.cautions:
+                    logger.warning("%s: %s: %s", data.index, caution.code, caution)
                 for kind in kinds:
                     if pixels_of(kind, recon) is not None:
                         yield to_image(kind, recon, data, self.header, self.config)

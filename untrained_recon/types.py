@@ -20,10 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from untrained_recon.cautions import Caution
+
 ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 CountArray = npt.NDArray[np.int32]
+StepLimits = tuple[int, int]
+"""Smallest and largest number of an encoding step, by the header."""
 
 
 class ImageIndex(NamedTuple):
@@ -60,6 +64,8 @@ class Encoding:
         center_z: ``encodingLimits.kspace_encoding_step_2.center``.
         interleaved: Counter of :class:`ImageIndex` over which undersampling is interleaved (``repetition`` in TPAT), so that the
             mean over it calibrates; empty where calibration lines do.
+        limits_y: Minimum and maximum of ``encodingLimits.kspace_encoding_step_1``; None where the header is silent.
+        limits_z: The same of step 2.
         refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
     """
 
@@ -75,6 +81,8 @@ class Encoding:
     recon_partitions: int = 1
     center_z: int = 0
     interleaved: str = ""
+    limits_y: StepLimits | None = None
+    limits_z: StepLimits | None = None
     refusal: Exception | None = None
 
     @property
@@ -129,6 +137,7 @@ class KSpace:
             number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
+        cautions: What is doubtful about the samples.
     """
 
     ksp: ComplexArray
@@ -141,6 +150,7 @@ class KSpace:
     prewhitened: bool
     weights: FloatArray | None = None
     averages: float = 1.0
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def sampling(self) -> FloatArray:
@@ -188,6 +198,7 @@ class Reconstruction:
         device: Where it ran.
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
+        cautions: What is doubtful about the image, that of its samples included; of each code one.
     """
 
     magnitude: FloatArray
@@ -205,3 +216,4 @@ class Reconstruction:
     device: str
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
+    cautions: tuple[Caution, ...] = ()
