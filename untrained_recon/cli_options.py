@@ -10,8 +10,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 group_option = click.option(
     "--group", default="", metavar="NAME", help="Group of the raw file that holds the scan.  [default: dataset, or the only one]"
 )
-    "--group", default="", metavar="NAME", help="Group of RAW that holds the scan.  [default: dataset, or the only one]"
-)
 
 
 def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

@@ -9,7 +9,9 @@ HEAD_BYTES = 1 << 16
 CONVERT = "`untrained-recon convert FILE RAW.h5` makes raw data of it"
 IMAGES = "it holds images; a reconstruction needs raw data"
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
 HEADS = (
+    (0, HDF5, "an HDF5 file that cannot be opened"),
     (0, b"yardl", "a stream of MRD 2; `mrd_to_ismrmrd` (MRD's tools) makes an ISMRMRD stream of it"),
     (128, b"DICM", f"a DICOM file: {IMAGES}"),
     (344, b"n+1\0", f"a NIfTI file: {IMAGES}"),

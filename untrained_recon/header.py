@@ -71,12 +71,12 @@ class _Limit(NamedTuple):
 
 
 def _left_out(notes: Notes) -> list[str]:
-    """What could not be read, in one line."""
+    """What could not be read or not as it stands, in one line."""
     if not notes:
         return []
     named = "; ".join(f"{path} is {note}" for path, note in list(notes.items())[:MOST_SHOWN])
     more = f"; and {len(notes) - MOST_SHOWN} more" if len(notes) > MOST_SHOWN else ""
-    return [f"not read from the ISMRMRD header, as nothing depends on it: {named}{more}"]
+    return [f"in the ISMRMRD header, {named}{more}"]
 
 
 def _encoding_or_refusal(e: Any, where: str, notes: Notes, remarks: list[str]) -> Encoding:
@@ -169,7 +169,8 @@ def _center(limit: _Limit | None, n: int, where: str, remarks: list[str]) -> int
         return n // 2
     if limit.center is None or (limit.center == limit.minimum == 0 and limit.maximum in (0, n - 1)):
         if n > 1:
-            remarks.append(f"{where}.center is {limit.center or 'missing'}; taken to be {n // 2}, the middle of the matrix")
+            given = "missing" if limit.center is None else limit.center
+            remarks.append(f"{where}.center is {given}; taken to be {n // 2}, the middle of the matrix")
         return n // 2
     return limit.center
 

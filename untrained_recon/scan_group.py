@@ -22,15 +22,19 @@ def open_hdf5(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        reason = f"it is not an HDF5 file, or it is damaged ({error})"
-        try:
-            if what := describe_file(path):
-                reason = f"it is {what}"
-        except FileNotFoundError:
-            reason = "there is no such file"
-        except OSError as denied:
-            reason = f"it cannot be read ({denied})"
-        raise RawFileError(f"{path}: {reason}") from error
+        raise RawFileError(f"{path}: {_reason(path, error)}") from error
+
+
+def _reason(path: Path, error: OSError) -> str:
+    try:
+        what = describe_file(path)
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError as denied:
+        return f"it cannot be read ({denied})"
+    if not what or what.startswith("an HDF5"):
+        return f"it is {what or 'not an HDF5 file'} ({error})"
+    return f"it is {what}"
 
 
 def find_group(file: h5py.File, path: Path, wanted: str) -> h5py.Group:
