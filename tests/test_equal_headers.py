@@ -14,7 +14,7 @@ from untrained_recon.stream import Session
 from untrained_recon.types import FloatArray
 
 Change = Callable[[str], str]
-QUICK = {"fit.iterations": "3", "refine.iterations": "2", "device": "cpu"}
+QUICK = {"fit.iterations": "3", "refine.iterations": "2", "network.channels": "8", "network.layers": "3", "device": "cpu"}
 
 
 def without(*names: str) -> Change:

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
-    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "foreign", "layout"},
+    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "foreign", "layout", "markup"},
     {"document", "elements"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},

@@ -20,6 +20,8 @@ from untrained_recon.schema import Section, describe
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
+MOST_CHARACTERS = 1 << 16
+DEEPEST = 8
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
 
@@ -243,10 +245,22 @@ def _read(name_or_path: str) -> str:
 
 
 def _parse(text: str, where: str) -> Any:
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"{where}: {len(text)} characters; a configuration has {MOST_CHARACTERS} at most")
     try:
+        _require_plain(text, where)
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:  # PyYAML lets the others through
         raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _require_plain(text: str, where: str) -> None:
+    """Raise ConfigError where the text is nested too deeply, or uses aliases, with which a short text can be a huge value."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{where}: nested more than {DEEPEST} deep, or with aliases; a configuration is neither")
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:

@@ -1,7 +1,6 @@
 """An ISMRMRD XML header as a document of ``ismrmrd.xsd``, whatever its writer left out, misspelt or added."""
 
 import base64
-import contextlib
 import dataclasses
 import math
 import re
@@ -17,14 +16,12 @@ from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate, XmlTime
 
 from untrained_recon.errors import HeaderError
+from untrained_recon.markup import parse_xml
 
 ROOT = "ismrmrdHeader"
 PRIVATE = "subjectInformation"  # its values are not for logs
 WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-DECLARATION = re.compile(r"\s*<\?xml\s[^>]*\?>")
-DECLARED = re.compile(rb"<\?xml[^>]{1,100}encoding\s*=\s*[\"']([-\w.]{1,40})")
-BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"<\0", "utf-16-le"))
 MOST_SHOWN = 40
 TOLERANCE = 1e-3
 
@@ -46,27 +43,13 @@ def read_document(xml: bytes) -> tuple[Any, Notes]:
         HeaderError: Not XML, or not an ISMRMRD header.
     """
     try:
-        root = ElementTree.fromstring(DECLARATION.sub("", _decoded(xml), count=1).strip("\0 \t\r\n"))
+        root = parse_xml(xml)
     except (ElementTree.ParseError, ValueError) as error:
         raise HeaderError(f"the ISMRMRD header cannot be parsed: {error}") from error
     if (name := _local(root)) != ROOT:
         raise HeaderError(f"the ISMRMRD header cannot be parsed: it begins with <{name}>, not with <{ROOT}>")
     notes: Notes = {}
     return _bound(root, xsd.ismrmrdHeader, "", notes), notes
-
-
-def _decoded(xml: bytes) -> str:
-    """Text by its byte order mark; else UTF-8 where it is that, as declared where that works, else Latin-1.
-
-    The declaration comes second: texts are often stored in another encoding than the one that their writer declared.
-    """
-    encodings = [encoding for mark, encoding in BYTE_ORDER_MARKS if xml.startswith(mark)] or ["utf-8"]
-    if declared := DECLARED.search(xml[:200]):
-        encodings.append(declared[1].decode())
-    for encoding in encodings:
-        with contextlib.suppress(UnicodeError, LookupError):
-            return xml.decode(encoding)
-    return xml.decode("latin-1")
 
 
 def _local(element: ElementTree.Element) -> str:
