@@ -5,23 +5,20 @@ the dotted path, before any data are touched.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
 from untrained_recon.schema import Section, describe
+from untrained_recon.settings_text import parse_yaml
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
-MOST_CHARACTERS = 1 << 16
-DEEPEST = 8
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
 
@@ -194,13 +191,6 @@ class Config(Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where ``1e-3`` is a string; here it is a number."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
 def preset_names() -> list[str]:
     """Names of the configurations that ship with the package."""
     return sorted(p.name.removesuffix(".yaml") for p in resources.files(PRESETS).iterdir() if p.name.endswith(".yaml"))
@@ -217,14 +207,14 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
         ConfigError: The preset or file does not exist, is not YAML, or breaks the schema.
     """
     text = _read(name_or_path)
-    values = _parse(text, name_or_path)
+    values = parse_yaml(text, name_or_path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {name_or_path!r}: expected keys and values, got {type(values).__name__}")
     values.setdefault("name", Path(name_or_path).stem)
     for path, value in (overrides or {}).items():
-        _set(values, path, _parse(value, path))
+        _set(values, path, parse_yaml(value, path))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -242,25 +232,6 @@ def _read(name_or_path: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {name_or_path!r} cannot be read: {error}") from error
-
-
-def _parse(text: str, where: str) -> Any:
-    if len(text) > MOST_CHARACTERS:
-        raise ConfigError(f"{where}: {len(text)} characters; a configuration has {MOST_CHARACTERS} at most")
-    try:
-        _require_plain(text, where)
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:  # PyYAML lets the others through
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def _require_plain(text: str, where: str) -> None:
-    """Raise ConfigError where the text is nested too deeply, or uses aliases, with which a short text can be a huge value."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"{where}: nested more than {DEEPEST} deep, or with aliases; a configuration is neither")
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:
