@@ -21,6 +21,7 @@ from gadgetron.external.connection import Connection
 from gadgets.readers import READERS, skip_text
 from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
+from untrained_recon.markup import parse_xml
 from untrained_recon.wire import configuration_xml
 
 if TYPE_CHECKING:
@@ -168,8 +169,8 @@ def properties_of(config: bytes) -> dict[str, str]:
     if not text or text.endswith(b"?>"):  # Gadgetron sends the bare XML declaration for a missing node
         return {}
     try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+        root = parse_xml(text)
+    except (ElementTree.ParseError, ValueError) as error:
         raise ProtocolError(f"the <configuration> of the gadget is not XML: {error}") from error
     properties: dict[str, str] = {}
     for element in root:

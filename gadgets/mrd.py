@@ -108,7 +108,7 @@ def parameters_of(text: bytes) -> dict[str, str]:
         found = json.loads(text.rstrip(b"\0"))
         parameters = found.get("parameters", {})
         return {SETTINGS.get(name, name): str(value) for name, value in parameters.items() if value != ""}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ProtocolError(f'the scanner\'s parameters are not JSON of the form {{"parameters": {{...}}}}: {error}') from error
 
 

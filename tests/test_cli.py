@@ -124,7 +124,7 @@ def break_header(group: h5py.Group) -> None:
         (lambda g: replace_row(g, -1, set_nan), "NonFiniteError"),
         (lambda g: replace_row(g, -1, beyond_matrix), "EncodingError"),
         (lambda g: replace_row(g, -1, fewer_coils), "ChannelCountError"),
-        (lambda g: g.file.move("dataset", "other"), "RawFileError"),
+        (lambda g: g.file.move("dataset/data", "other"), "RawFileError"),
     ],
     ids=["no imaging", "header", "NaN", "step", "channels", "group"],
 )

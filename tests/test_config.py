@@ -108,3 +108,13 @@ def test_missing_configurations_are_named() -> None:
         load_config("brain")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config("nowhere/site.yaml")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 5000, "{a: " * 5000, "&a [*a]", "&a [1, 2]\n- *a", "2020-99-99", "!!timestamp x", "!!bool maybe", "1" * 100_000],
+    ids=["lists", "maps", "itself", "alias", "date", "timestamp", "bool", "long"],
+)
+def test_values_from_outside_are_bounded(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"fit\.lr: "):
+        load_config("fast", {"fit.lr": value})

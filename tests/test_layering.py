@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
-    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
-    {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
+    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "foreign", "layout", "markup"},
+    {"document", "elements", "settings_text"},
+    {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope", "columns", "lines", "extent", "reference", "soundness"},
     {"gridding"},

@@ -8,7 +8,7 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.header import encoding_element
+from untrained_recon.elements import encoding_element
 from untrained_recon.types import ComplexArray, Encoding, ImageIndex
 
 

@@ -84,12 +84,13 @@ def begins_image(acq: ismrmrd.Acquisition, header: Header) -> bool:
 
 
 def encoding_of(acq: ismrmrd.Acquisition, header: Header) -> Encoding:
-    """The encoding space of a readout. Raises EncodingError when the header has no such space."""
-    if acq.encoding_space_ref >= len(header.encodings):
-        raise EncodingError(
-            f"{describe(acq)} refers to encoding space {acq.encoding_space_ref}; the header has {len(header.encodings)}"
-        )
-    return header.encodings[acq.encoding_space_ref]
+    """The encoding space of a readout. Raises EncodingError when the header has no such space, its refusal where it has one."""
+    number, count = acq.encoding_space_ref, len(header.encodings)
+    if number >= count:
+        raise EncodingError(f"{describe(acq)} refers to encoding space {number}; the header has {count}")
+    if (refusal := header.encodings[number].refusal) is not None:
+        raise refusal
+    return header.encodings[number]
 
 
 class Assembler:

@@ -13,7 +13,7 @@ from rich.table import Table
 from untrained_recon import __version__
 from untrained_recon.cli_data import convert
 from untrained_recon.cli_integration import health, integration_test, openrecon_label
-from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
+from untrained_recon.cli_options import FILE, group_option, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_quality import bench_quality_command
 from untrained_recon.cli_reproduce import reproduce
 from untrained_recon.cli_service import bench, chain, serve
@@ -42,6 +42,7 @@ def cli() -> None:
 @click.option("--png", type=click.Path(path_type=Path, file_okay=False), help="Also write every image as a PNG to this folder.")
 @click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
 @click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
+@group_option
 def replay(
     raw: Path,
     output: Path,
@@ -52,6 +53,7 @@ def replay(
     png: Path | None,
     server: str | None,
     chain: Path | None,
+    group: str,
 ) -> None:
     """Play RAW through the gadget as Gadgetron would, and store the images that come back."""
     from untrained_recon import report
@@ -70,9 +72,9 @@ def replay(
     properties = {**parse_assignments(settings), **{key: value for key, value in named.items() if value is not None}}
     with Monitor(stderr) as monitor:
         if server is not None and chain is not None:
-            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor)
+            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor, group)
         else:
-            images = run(raw, output, properties, monitor)
+            images = run(raw, output, properties, monitor, group)
     if png is not None:
         report.save_pngs(images, png)
     click.echo("; ".join(filter(None, (f"{len(images)} images in {output}", doubts(images)))))
@@ -103,11 +105,12 @@ def simulate(output: Path, **settings: object) -> None:
 
 @cli.command()
 @click.argument("raw", type=FILE)
-def inspect(raw: Path) -> None:
+@group_option
+def inspect(raw: Path, group: str) -> None:
     """Summarise RAW; the exit status is not 0 when it could not be reconstructed."""
     from untrained_recon.inspection import inspect as run
 
-    summary = run(raw)
+    summary = run(raw, group)
     table = Table(title=str(raw), show_header=False, title_justify="left")
     for label, text in summary.facts:
         table.add_row(label, text)
@@ -125,11 +128,12 @@ def inspect(raw: Path) -> None:
 @click.argument("images", type=FILE)
 @click.option("--truth", type=FILE, help="(slices, y, x) .npy; default: what `simulate` left beside RAW.")
 @click.option("--png", type=FILE, help="Write a panel: truth, zero-filled, ours, error maps.")
-def compare(raw: Path, images: Path, truth: Path | None, png: Path | None) -> None:
+@group_option
+def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group: str) -> None:
     """Compare the magnitude series of IMAGES, replayed from RAW, with the truth, beside the zero-filled image."""
     from untrained_recon import report
 
-    rows = report.compare(raw, images, truth or _truth_beside(raw))
+    rows = report.compare(raw, images, truth or _truth_beside(raw), group)
     table = Table("image", "method", "NRMSE", "PSNR / dB", "SSIM", "NRMSE / zero-filled")
     for row in rows:
         zero, ours = row.qualities()

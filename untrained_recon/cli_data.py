@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from untrained_recon.cli_options import FILE
+from untrained_recon.cli_options import FILE, group_option
 
 
 @click.command()
@@ -17,11 +17,14 @@ from untrained_recon.cli_options import FILE
 @click.option("--pattern", type=click.Choice(["random", "equispaced", "equispaced-fraction"]), default="random", show_default=True)
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="Central lines, below 1 their share.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the pattern, with the name of SRC.")
-def convert(source: Path, target: Path, form: str | None, accel: int | None, pattern: str, acs: float, seed: int) -> None:
+@group_option
+def convert(
+    source: Path, target: Path, form: str | None, accel: int | None, pattern: str, acs: float, seed: int, group: str
+) -> None:
     """Write the fully sampled k-space of SRC (fastMRI, ISMRMRD raw, .npy, BART .cfl) to DST (.h5, .npy, .cfl)."""
     from untrained_recon.masks import Sampling
     from untrained_recon.study.convert import convert as run
 
     sampling = None if accel is None else Sampling(pattern, accel, acs, seed)  # type: ignore[arg-type]  # click has checked it
-    images = run(source, target, form, sampling)  # type: ignore[arg-type]  # and this
+    images = run(source, target, form, sampling, group)  # type: ignore[arg-type]  # and this
     click.echo(f"{images} images in {target}")

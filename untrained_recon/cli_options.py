@@ -7,6 +7,9 @@ import click
 from untrained_recon.errors import ConfigError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+group_option = click.option(
+    "--group", default="", metavar="NAME", help="Group of the raw file that holds the scan.  [default: dataset, or the only one]"
+)
 
 
 def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

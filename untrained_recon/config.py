@@ -5,17 +5,16 @@ the dotted path, before any data are touched.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
 from untrained_recon.schema import Section, describe
+from untrained_recon.settings_text import parse_yaml
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
@@ -194,13 +193,6 @@ class Config(Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, where ``1e-3`` is a string; here it is a number."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
 def preset_names() -> list[str]:
     """Names of the configurations that ship with the package."""
     return sorted(p.name.removesuffix(".yaml") for p in resources.files(PRESETS).iterdir() if p.name.endswith(".yaml"))
@@ -217,14 +209,14 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
         ConfigError: The preset or file does not exist, is not YAML, or breaks the schema.
     """
     text = _read(name_or_path)
-    values = _parse(text, name_or_path)
+    values = parse_yaml(text, name_or_path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {name_or_path!r}: expected keys and values, got {type(values).__name__}")
     values.setdefault("name", Path(name_or_path).stem)
     for path, value in (overrides or {}).items():
-        _set(values, path, _parse(value, path))
+        _set(values, path, parse_yaml(value, path))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -242,13 +234,6 @@ def _read(name_or_path: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {name_or_path!r} cannot be read: {error}") from error
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:

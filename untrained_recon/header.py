@@ -1,139 +1,183 @@
-"""The ISMRMRD XML header: reduced to what reconstruction needs and checked before any data arrive, and written for new files."""
+"""The ISMRMRD XML header: reduced to what reconstruction needs and checked before any data arrive."""
 
-import warnings
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-from ismrmrd import xsd
-from xsdata.exceptions import ConverterWarning
-
-from untrained_recon.errors import HeaderError, UnsupportedScanError
+from untrained_recon.document import Notes, read_document
+from untrained_recon.errors import HeaderError, ReconError, UnsupportedScanError
 from untrained_recon.types import Encoding, Header, ImageIndex, StepLimits
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")
+LARGEST = 65536  # ISMRMRD's matrices and counters have 16 bits
+SHORTEST_MM = 1e-4
+MOST_SAMPLES = 1 << 28  # of a matrix: 2 GiB for each coil
+MOST_SHOWN = 8
 
-Number = TypeVar("Number", int, float)
+Triple = tuple[float, float, float]
 
 
 def parse_header(xml: bytes) -> Header:
-    """Parse and check an ISMRMRD XML header.
+    """Parse an ISMRMRD XML header, and check what reconstruction takes from it.
+
+    What it does not need may be missing or senseless, and is named in ``remarks``. An encoding space that cannot be used is
+    refused with the first readout that refers to it, as there may be none.
 
     Args:
-        xml: The document; trailing NUL bytes are ignored, as some hosts append one.
+        xml: The document; NUL bytes around it are ignored, as some hosts append one.
 
     Raises:
-        HeaderError: Not XML, not an ISMRMRD header, or a needed value missing or senseless.
+        HeaderError: Not XML, not an ISMRMRD header, or a needed value missing or senseless in every encoding space.
         UnsupportedScanError: Non-Cartesian or multi-band encoding.
     """
-    document = parse_document(xml)
+    document, notes = read_document(xml)
     if not document.encoding:
         raise HeaderError("the ISMRMRD header has no <encoding>")
-    system = document.acquisitionSystemInformation
-    bandwidth = getattr(system, "relativeReceiverNoiseBandwidth", None)
-    measurement = document.measurementInformation
+    remarks: list[str] = []
+    encodings = [_encoding_or_refusal(e, f"encoding[{n}]", notes, remarks) for n, e in enumerate(document.encoding)]
+    refusals = [encoding.refusal for encoding in encodings if encoding.refusal is not None]
+    if len(refusals) == len(encodings):
+        raise refusals[0]
+    remarks += [f"{refusal}; a readout of this encoding space would be refused" for refusal in refusals]
+    bandwidth = getattr(document.acquisitionSystemInformation, "relativeReceiverNoiseBandwidth", None) or 0.0
     return Header(
-        encodings=tuple(_encoding(e, f"encoding[{n}]") for n, e in enumerate(document.encoding)),
-        noise_bandwidth=bandwidth if isinstance(bandwidth, float) and bandwidth > 0 else DEFAULT_NOISE_BANDWIDTH,
-        protocol_name=getattr(measurement, "protocolName", None) or "",
+        encodings=tuple(encodings),
+        noise_bandwidth=bandwidth if 1e-3 < bandwidth < 1e3 else DEFAULT_NOISE_BANDWIDTH,
+        protocol_name=getattr(document.measurementInformation, "protocolName", None) or "",
         diffusion=bool(getattr(document.sequenceParameters, "diffusion", None)),
+        remarks=tuple(remarks + _left_out(notes)),
     )
 
 
 def parse_document(xml: bytes) -> Any:
-    """The document as ``ismrmrd.xsd`` binds it, its values unchecked. Raises HeaderError when it is not an ISMRMRD header."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConverterWarning)  # otherwise a wrong value is kept as a string
-            return xsd.CreateFromDocument(xml.rstrip(b"\0"))
-    except (ValueError, TypeError, ConverterWarning) as error:
-        raise HeaderError(f"the ISMRMRD header cannot be parsed: {' '.join(str(error).split())}") from error
+    """The document as ``ismrmrd.xsd`` binds it; what of it could not be read is None, be it required or not.
 
-
-def encoding_element(encoding: Encoding, first_step: int, last_step: int) -> xsd.encodingType:
-    """The ``<encoding>`` of a Cartesian 2-D scan.
-
-    Args:
-        encoding: Matrices, fields of view, centre, counts and acceleration.
-        first_step: Number of the first line that is acquired, ``encodingLimits.kspace_encoding_step_1.minimum``.
-        last_step: Number of the last one.
+    Raises:
+        HeaderError: It is not an ISMRMRD header.
     """
-    n_x = encoding.encoded_shape[1]
-    mode = xsd.calibrationModeType.SEPARATE if encoding.separate_calibration else xsd.calibrationModeType.EMBEDDED
-    return xsd.encodingType(
-        encodedSpace=_space_element(encoding.encoded_shape, encoding.encoded_fov),
-        reconSpace=_space_element(encoding.recon_shape, encoding.recon_fov),
-        encodingLimits=xsd.encodingLimitsType(
-            kspace_encoding_step_0=xsd.limitType(minimum=0, maximum=n_x - 1, center=n_x // 2),
-            kspace_encoding_step_1=xsd.limitType(minimum=first_step, maximum=last_step, center=encoding.center_y),
-            kspace_encoding_step_2=xsd.limitType(minimum=0, maximum=0, center=0),
-            segment=xsd.limitType(minimum=0, maximum=0, center=0),
-            **{
-                name: xsd.limitType(minimum=0, maximum=count - 1, center=0)
-                for name, count in encoding.counts._asdict().items()
-                if name != "encoding"
-            },
-        ),
-        trajectory=xsd.trajectoryType.CARTESIAN,
-        parallelImaging=xsd.parallelImagingType(
-            accelerationFactor=xsd.accelerationFactorType(
-                kspace_encoding_step_1=round(encoding.acceleration), kspace_encoding_step_2=1
-            ),
-            calibrationMode=mode,
-        ),
-    )
+    return read_document(xml)[0]
 
 
-def _space_element(shape: tuple[int, int], fov: tuple[float, float, float]) -> xsd.encodingSpaceType:
-    return xsd.encodingSpaceType(
-        matrixSize=xsd.matrixSizeType(x=shape[1], y=shape[0], z=1),
-        fieldOfView_mm=xsd.fieldOfViewMm(x=fov[2], y=fov[1], z=fov[0]),
-    )
+class _Space(NamedTuple):
+    """An ``encodedSpace`` or ``reconSpace``, both ``(x, y, z)``; a field of view along z that is not given is 0."""
+
+    matrix: tuple[int, int, int]
+    fov: Triple
 
 
-def _encoding(e: Any, where: str) -> Encoding:
-    trajectory = getattr(e.trajectory, "value", e.trajectory)
-    if trajectory != "cartesian":
-        raise UnsupportedScanError(f"{where}: trajectory {trajectory!r}; only Cartesian scans are reconstructed")
-    encoded, recon = _space(e.encodedSpace, f"{where}.encodedSpace"), _space(e.reconSpace, f"{where}.reconSpace")
-    parallel = e.parallelImaging
-    if (bands := getattr(getattr(parallel, "multiband", None), "multiband_factor", 1)) > 1:
-        raise UnsupportedScanError(f"{where}: {bands} slices are excited at once; multi-band scans are not reconstructed")
-    mode = getattr(getattr(parallel, "calibrationMode", None), "value", None)
-    factor = getattr(getattr(parallel, "accelerationFactor", None), "kspace_encoding_step_1", None)
-    limits = e.encodingLimits
-    step_1, step_2 = (getattr(limits, f"kspace_encoding_step_{n}", None) for n in (1, 2))
-    (n_x, n_y, n_z), encoded_fov = encoded
-    (recon_x, recon_y, recon_z), recon_fov = recon
+class _Limit(NamedTuple):
+    minimum: int
+    maximum: int
+    center: int | None
+
+
+def _left_out(notes: Notes) -> list[str]:
+    """What could not be read or not as it stands, in one line."""
+    if not notes:
+        return []
+    named = "; ".join(f"{path} is {note}" for path, note in list(notes.items())[:MOST_SHOWN])
+    more = f"; and {len(notes) - MOST_SHOWN} more" if len(notes) > MOST_SHOWN else ""
+    return [f"in the ISMRMRD header, {named}{more}"]
+
+
+def _encoding_or_refusal(e: Any, where: str, notes: Notes, remarks: list[str]) -> Encoding:
+    try:
+        return _encoding(e, where, notes, remarks)
+    except ReconError as error:
+        none = ImageIndex(*[0] * len(ImageIndex._fields))
+        return Encoding((1, 1), (1, 1), (0.0, 1.0, 1.0), (0.0, 1.0, 1.0), 0, none, False, 1.0, refusal=error)
+
+
+def _encoding(e: Any, where: str, notes: Notes, remarks: list[str]) -> Encoding:
+    _require_cartesian(e, where, notes)
+    encoded = _space(e.encodedSpace, f"{where}.encodedSpace", notes)
+    recon = encoded if e.reconSpace is None else _space(e.reconSpace, f"{where}.reconSpace", notes)
+    n_x, n_y, n_z = encoded.matrix
+    step_1, step_2, slices = (_limit(e, name) for name in ("kspace_encoding_step_1", "kspace_encoding_step_2", "slice"))
+    if n_z > 1 and (why := _two_dimensional(step_2, slices, recon.matrix[2])):
+        remarks.append(f"{where} is taken for 2-D, though its encodedSpace.matrixSize.z is {n_z}: {why}")
+        n_z = 1
+    if n_z > 1:
+        for space in ("encodedSpace", "reconSpace"):
+            _needed(getattr(e, space) or e.encodedSpace, "fieldOfView_mm", "z", f"{where}.{space}", notes)
+    _require_memory((n_x, n_y, n_z), encoded, recon, where)
+    mode = getattr(getattr(e.parallelImaging, "calibrationMode", None), "value", None)
+    factor = getattr(getattr(e.parallelImaging, "accelerationFactor", None), "kspace_encoding_step_1", None) or 1
     return Encoding(
         encoded_shape=(n_y, n_x),
-        recon_shape=(recon_y, recon_x),
-        encoded_fov=(encoded_fov[2], encoded_fov[1], encoded_fov[0]),
-        recon_fov=(recon_fov[2], recon_fov[1], recon_fov[0]),
-        center_y=_center(step_1, n_y),
-        counts=ImageIndex(1, *(_count(limits, name) for name in ImageIndex._fields[1:])),
+        recon_shape=(recon.matrix[1], recon.matrix[0]),
+        encoded_fov=_fov(encoded, recon),
+        recon_fov=_fov(recon, encoded),
+        center_y=_center(step_1, n_y, f"{where}.encodingLimits.kspace_encoding_step_1", remarks),
+        counts=ImageIndex(1, *(_count(_limit(e, name)) for name in ImageIndex._fields[1:])),
         separate_calibration=mode in SEPARATE_MODES,
-        acceleration=float(factor or 1),
+        acceleration=float(max(factor, 1)),
         partitions=n_z,
-        recon_partitions=recon_z if n_z > 1 else 1,
-        center_z=_center(step_2, n_z) if n_z > 1 else 0,
-        interleaved=_interleaving(parallel) if mode == "interleaved" else "",
-        limits_y=_limits(step_1, n_y),
-        limits_z=_limits(step_2, n_z),
+        recon_partitions=recon.matrix[2] if n_z > 1 else 1,
+        center_z=0 if n_z == 1 else _center(step_2, n_z, f"{where}.encodingLimits.kspace_encoding_step_2", remarks),
+        interleaved=_interleaving(e.parallelImaging) if mode == "interleaved" else "",
+        limits_y=_steps(step_1),
+        limits_z=_steps(step_2),
     )
 
 
-def _limits(limit: Any, n: int) -> StepLimits | None:
-    """Minimum and maximum of a step; None without limits, and where a matrix of several lines has those of one, left unset."""
-    if limit is None or (n > 1 and int(limit.maximum) <= int(limit.minimum)):
-        return None
-    return int(limit.minimum), int(limit.maximum)
+def _require_cartesian(e: Any, where: str, notes: Notes) -> None:
+    """A trajectory that is not given is Cartesian. Raises UnsupportedScanError."""
+    trajectory = "" if e.trajectory is None else e.trajectory.value
+    unknown = notes.get(f"{where}.trajectory", "empty")
+    if trajectory not in ("", "cartesian") or (not trajectory and unknown != "empty"):
+        raise UnsupportedScanError(f"{where}: trajectory {trajectory or unknown}; only Cartesian scans are reconstructed")
+    bands = getattr(getattr(e.parallelImaging, "multiband", None), "multiband_factor", None) or 1
+    if bands > 1:
+        raise UnsupportedScanError(f"{where}: {bands} slices are excited at once; multi-band scans are not reconstructed")
 
 
-def _center(limit: Any, n: int) -> int:
-    """Number of the step at the centre; the middle of the matrix where limits are missing or unset."""
-    if limit is None or (_limits(limit, n) is None and not limit.center):
+def _require_memory(matrix: tuple[int, int, int], encoded: _Space, recon: _Space, where: str) -> None:
+    """Raises HeaderError where an image would not fit into memory by a wide margin."""
+    acquired = delivered = 1.0
+    for axis, n in enumerate(matrix):
+        widened = recon.fov[axis] / encoded.fov[axis] if n > 1 else 1.0
+        acquired *= n * max(1.0, widened)
+        delivered *= recon.matrix[axis] if n > 1 else 1
+    if max(acquired, delivered) > MOST_SAMPLES:
+        raise HeaderError(
+            f"{where} of the ISMRMRD header: a matrix of {matrix} over {encoded.fov} mm, delivered as {recon.matrix} over "
+            f"{recon.fov} mm, is too large"
+        )
+
+
+def _two_dimensional(step_2: _Limit | None, slices: _Limit | None, recon_z: int) -> str:
+    """Why a scan is 2-D in spite of its encoded matrix; empty for a 3-D scan.
+
+    Some writers give the number of slices, or twice the one that there is, as the matrix along z.
+    """
+    if _steps(step_2) is not None:
+        return ""
+    if recon_z == 1:
+        return "one partition is delivered, and the limits announce no steps along z"
+    if step_2 is not None and slices is not None and slices.maximum > slices.minimum:
+        return "the limits announce slices, and no steps along z"
+    return ""
+
+
+def _center(limit: _Limit | None, n: int, where: str, remarks: list[str]) -> int:
+    """The step of the centre of k-space along an axis of n, the middle one where the header is silent.
+
+    It is silent without the limit or its centre; and if that is 0 while the steps are none or all of 0 … n - 1, as writers leave
+    it that set no limits, or no centre: those steps fit the matrix about ``n // 2`` only.
+    """
+    if limit is None:
         return n // 2
-    return int(limit.center)
+    if limit.center is None or (limit.center == limit.minimum == 0 and limit.maximum in (0, n - 1)):
+        if n > 1:
+            given = "missing" if limit.center is None else limit.center
+            remarks.append(f"{where}.center is {given}; taken to be {n // 2}, the middle of the matrix")
+        return n // 2
+    return limit.center
+
+
+def _steps(limit: _Limit | None) -> StepLimits | None:
+    """Minimum and maximum; None where they name one step, as writers leave it that set no limits."""
+    return None if limit is None or limit.maximum <= limit.minimum else (limit.minimum, limit.maximum)
 
 
 def _interleaving(parallel: Any) -> str:
@@ -142,18 +186,41 @@ def _interleaving(parallel: Any) -> str:
     return dimension if dimension in ImageIndex._fields else "repetition"
 
 
-def _space(space: Any, where: str) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
-    matrix = tuple(_positive(getattr(space.matrixSize, axis), f"{where}.matrixSize.{axis}") for axis in "xyz")
-    fov = tuple(_positive(getattr(space.fieldOfView_mm, axis), f"{where}.fieldOfView_mm.{axis}") for axis in "xyz")
-    return (matrix[0], matrix[1], matrix[2]), (fov[0], fov[1], fov[2])
+def _space(space: Any, where: str, notes: Notes) -> _Space:
+    if space is None:
+        parent = where.rpartition(".")[0]
+        others = [path for path, note in notes.items() if note == "unknown" and path.rpartition(".")[0] == parent]
+        raise HeaderError(f"{where} of the ISMRMRD header is missing" + (f"; unknown is {', '.join(others)}" if others else ""))
+    x, y = (int(_needed(space, "matrixSize", axis, where, notes)) for axis in "xy")
+    fov_x, fov_y = (_needed(space, "fieldOfView_mm", axis, where, notes) for axis in "xy")
+    z = getattr(space.matrixSize, "z", None) or 1
+    fov_z = getattr(space.fieldOfView_mm, "z", None) or 0.0
+    return _Space((x, y, z if 0 < z < LARGEST else 1), (fov_x, fov_y, fov_z if SHORTEST_MM <= fov_z < LARGEST else 0.0))
 
 
-def _positive(value: Number, where: str) -> Number:
-    if not 0 < value < 65536:
-        raise HeaderError(f"{where} of the ISMRMRD header is {value}; it must be positive")
-    return value
+def _needed(space: Any, element: str, axis: str, where: str, notes: Notes) -> float:
+    value = getattr(getattr(space, element), axis, None)
+    place = f"{where}.{element}.{axis}"
+    if value is None:
+        note = notes.get(place) or notes.get(place.removesuffix(f".{axis}")) or "missing"
+        raise HeaderError(f"{place} of the ISMRMRD header is {note}; it must be a positive number")
+    if not (1 if element == "matrixSize" else SHORTEST_MM) <= value < LARGEST:
+        raise HeaderError(f"{place} of the ISMRMRD header is {value}; it must be positive, and below {LARGEST}")
+    return float(value)
 
 
-def _count(limits: Any, name: str) -> int:
-    limit = getattr(limits, name, None)
-    return 1 if limit is None else int(limit.maximum) + 1
+def _fov(space: _Space, other: _Space) -> Triple:
+    """``(z, y, x)``; the thickness is the other space's where this one has none, and 0 where neither has."""
+    return space.fov[2] or other.fov[2], space.fov[1], space.fov[0]
+
+
+def _limit(e: Any, name: str) -> _Limit | None:
+    limit = getattr(e.encodingLimits, name, None)
+    if limit is None:
+        return None
+    minimum, maximum = (min(max(value or 0, 0), LARGEST - 1) for value in (limit.minimum, limit.maximum))
+    return _Limit(minimum, maximum, limit.center)
+
+
+def _count(limit: _Limit | None) -> int:
+    return 1 if limit is None else limit.maximum + 1

@@ -35,10 +35,10 @@ class Summary:
     remarks: list[str] = field(default_factory=list)
 
 
-def inspect(path: Path) -> Summary:
-    """Read a raw file once and summarise it. Raises RawFileError when it is not an ISMRMRD raw file."""
+def inspect(path: Path, group: str = "") -> Summary:
+    """Read a raw file (its ``group``) and summarise it. Raises RawFileError when it is not an ISMRMRD raw file."""
     summary = Summary()
-    with RawFile(path) as raw:
+    with RawFile(path, group) as raw:
         _tally(raw, summary)
         try:
             header = parse_header(raw.header)
@@ -75,7 +75,10 @@ def _tally(raw: RawFile, summary: Summary) -> None:
 
 
 def _describe_header(header: Header, summary: Summary) -> None:
+    summary.remarks += header.remarks
     for n, e in enumerate(header.encodings):
+        if e.refusal is not None:
+            continue
         where = "" if len(header.encodings) == 1 else f" {n}"
         (n_y, n_x), (recon_y, recon_x) = e.encoded_shape, e.recon_shape
         n_z, recon_z = ("" if n == 1 else f" x {n}" for n in (e.partitions, e.recon_partitions))

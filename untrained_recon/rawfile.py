@@ -5,37 +5,46 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import h5py
 import ismrmrd
 import numpy as np
 
 from untrained_recon.errors import RawFileError
+from untrained_recon.layout import complaint, converted, length, read_rows
+from untrained_recon.scan_group import GROUP, find_group, header_text, named, open_hdf5
 
-GROUP = "dataset"
 CHUNK = 256
 
 
 class RawFile:
     """An ISMRMRD raw file, opened for reading; iterate with :meth:`items`.
 
+    Args:
+        path: The file.
+        group: Group of the scan; by default ``dataset``, else the only one that holds raw data.
+
+    Attributes:
+        group: Name of the group that is read.
+        header: The XML header as stored.
+
     Raises:
-        RawFileError: Not an HDF5 file, no group ``dataset``, or no header or acquisitions in it.
+        RawFileError: Not an HDF5 file, or no raw data in it (the message says what it is instead), or in several groups.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, group: str = "") -> None:
         self.path = path
+        self._file = open_hdf5(path)
         try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            reason = "there is no such file" if not path.exists() else "it is not an HDF5 file, or it is damaged"
-            raise RawFileError(f"{path}: {reason} ({error})") from error
-        try:
-            self._group = self._require_group()
+            with named(path, "its groups"):
+                self._group = find_group(self._file, path, group)
+                self.header = header_text(self._group, path)
+                self._data = self._table("data")
+                self._waveforms = self._table("waveforms") if "waveforms" in self._group else None
         except RawFileError:
             self._file.close()
             raise
+        self.group: str = self._group.name.strip("/")
 
     def __enter__(self) -> "RawFile":
         return self
@@ -48,42 +57,38 @@ class RawFile:
         self._file.close()
 
     def __len__(self) -> int:
-        return int(self._group["data"].shape[0])
-
-    @property
-    def header(self) -> bytes:
-        """The XML header as stored."""
-        xml = self._group["xml"][0]
-        return xml if isinstance(xml, bytes) else str(xml).encode()
+        return length(self._data)
 
     def acquisitions(self) -> Iterator[ismrmrd.Acquisition]:
         """The acquisitions in the order of the file, read in blocks."""
         for start in range(0, len(self), CHUNK):
-            for row in self._read("data", slice(start, start + CHUNK)):
-                yield self._acquisition(row)
+            yield from self._acquisitions(slice(start, start + CHUNK))
 
     def heads(self) -> list[ismrmrd.AcquisitionHeader]:
         """The headers of the acquisitions in the order of the file, without their samples."""
-        try:
-            heads = self._group["data"].fields("head")[:]
-        except OSError as error:
-            raise RawFileError(f"{self.path}: the acquisition headers cannot be read; the file is damaged ({error})") from error
+        with named(self.path, "the acquisition headers"):
+            heads = read_rows(self._data, "data", slice(None), "head")["head"]
         return [ismrmrd.AcquisitionHeader.from_buffer_copy(head) for head in heads]
 
     def read(self, numbers: Sequence[int]) -> list[ismrmrd.Acquisition]:
         """The acquisitions of these numbers, which must ascend."""
-        return [self._acquisition(row) for row in self._read("data", list(numbers))]
+        return list(self._acquisitions(list(numbers)))
 
     def waveforms(self) -> Iterator[ismrmrd.Waveform]:
         """The waveforms in the order of the file."""
-        if "waveforms" not in self._group:
+        table = self._waveforms
+        if table is None:
             return
-        for start in range(0, self._group["waveforms"].shape[0], CHUNK):
-            for row in self._read("waveforms", slice(start, start + CHUNK)):
+        for start in range(0, length(table), CHUNK):
+            with named(self.path, f"waveforms from {start} on"):
+                rows = read_rows(table, "waveforms", slice(start, start + CHUNK), "head", "data")
+            for row in rows:
                 head = np.zeros(1, ismrmrd.hdf5.waveform_header_dtype)  # zeros: the padding bytes travel too
                 head[0] = row["head"]
                 waveform = ismrmrd.Waveform(head)
-                waveform.data[:] = row["data"].view(np.uint32).reshape(waveform.data.shape)
+                data = converted(row["data"], table.dtype["data"], np.uint32)
+                self._check(data.size == waveform.data.size, f"waveform {waveform.scan_counter}", data.size, waveform.data.size)
+                waveform.data[:] = data.reshape(waveform.data.shape)
                 yield waveform
 
     def items(self) -> Iterator[ismrmrd.Acquisition | ismrmrd.Waveform]:
@@ -99,34 +104,35 @@ class RawFile:
             yield pending
         yield from waveforms
 
-    def _require_group(self) -> h5py.Group:
-        group = self._file.get(GROUP)
-        if not isinstance(group, h5py.Group):
-            raise RawFileError(f"{self.path}: no group {GROUP!r}; it is not an ISMRMRD raw file")
-        xml, data = group.get("xml"), group.get("data")
-        if not isinstance(xml, h5py.Dataset) or xml.shape != (1,) or h5py.check_string_dtype(xml.dtype) is None:
-            raise RawFileError(f"{self.path}: group {GROUP!r} holds no XML header ('xml')")
-        if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype.names != ("head", "traj", "data"):
-            raise RawFileError(f"{self.path}: group {GROUP!r} holds no acquisitions ('data')")
-        return group
+    def _table(self, name: str) -> h5py.Dataset:
+        table = self._group.get(name)
+        if reason := complaint(table, name):
+            what = "acquisitions" if name == "data" else "waveforms"
+            raise RawFileError(f"{self.path}: group {self._group.name.strip('/')!r} holds no {what}: {name!r} {reason}")
+        return table
 
-    def _read(self, table: str, which: slice | list[int]) -> Any:
-        try:
-            return self._group[table][which]
-        except OSError as error:
-            first = which.start if isinstance(which, slice) else which[0]
-            raise RawFileError(f"{self.path}: {table} from {first} on cannot be read; the file is damaged ({error})") from error
+    def _acquisitions(self, which: slice | list[int]) -> Iterator[ismrmrd.Acquisition]:
+        first = which.start if isinstance(which, slice) else next(iter(which), 0)
+        kinds = self._data.dtype
+        fields = [name for name in ("head", "traj", "data") if name in kinds.names]
+        with named(self.path, f"acquisitions from {first} on"):
+            rows = read_rows(self._data, "data", which, *fields)
+        for row in rows:
+            traj = converted(row["traj"], kinds["traj"], np.float32) if "traj" in fields else np.empty(0, np.float32)
+            if traj.size == 0:
+                row["head"]["trajectory_dimensions"] = 0  # some writers announce a trajectory and leave it out
+            acq = ismrmrd.Acquisition(row["head"])
+            data = converted(row["data"], kinds["data"], np.float32)
+            name = f"acquisition {acq.scan_counter}"
+            self._check(data.size == 2 * acq.data.size, name, data.size / 2, acq.data.size)
+            self._check(traj.size == acq.traj.size, f"the trajectory of {name}", traj.size, acq.traj.size)
+            acq.data[:] = data.view(np.complex64).reshape(acq.data.shape)
+            acq.traj[:] = traj.reshape(acq.traj.shape)
+            yield acq
 
-    def _acquisition(self, row: Any) -> ismrmrd.Acquisition:
-        acq = ismrmrd.Acquisition(row["head"])
-        data, traj = row["data"], row["traj"]
-        if data.size != 2 * acq.data.size or traj.size != acq.traj.size:
-            raise RawFileError(
-                f"{self.path}: acquisition {acq.scan_counter} holds {data.size / 2:g} samples, its header says {acq.data.size}"
-            )
-        acq.data[:] = data.view(np.complex64).reshape(acq.data.shape)
-        acq.traj[:] = traj.reshape(acq.traj.shape)
-        return acq
+    def _check(self, fits: bool, what: str, found: float, announced: int) -> None:
+        if not fits:
+            raise RawFileError(f"{self.path}: {what} holds {found:g} samples, its header says {announced}")
 
 
 class ImageFile:

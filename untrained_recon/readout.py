@@ -10,6 +10,7 @@ import sigpy
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.types import ComplexArray, CountArray, Encoding
 
+# ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA is none of them: siemens_to_ismrmrd sets it on imaging lines with raw data correction
 NOT_IMAGING = (
     ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
     ismrmrd.ACQ_IS_NAVIGATION_DATA,
@@ -17,7 +18,6 @@ NOT_IMAGING = (
     ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
     ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
     ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
     ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
     ismrmrd.ACQ_IS_PHASE_STABILIZATION,
 )

@@ -29,7 +29,7 @@ class Monitor(Protocol):
         """Take notice of an image: how many came out, how many are known to be due by now."""
 
 
-def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monitor: Monitor) -> list[ismrmrd.Image]:
+def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monitor: Monitor, group: str = "") -> list[ismrmrd.Image]:
     """Play ``raw_path`` through the gadget and write what comes back to ``out_path``.
 
     Args:
@@ -37,6 +37,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
         out_path: Image file to write; it appears only when every expected image is in it.
         properties: As in a Gadgetron chain, see :func:`untrained_recon.stream.resolve`.
         monitor: Told of progress.
+        group: Group of ``raw_path``, see :class:`~untrained_recon.rawfile.RawFile`.
 
     Returns:
         The magnitude images, in the order in which they came.
@@ -45,7 +46,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
         ReconError: Its subclasses say what was wrong; nothing is left at ``out_path`` by this run then.
     """
     config, _ = resolve(properties)
-    with _files(raw_path, out_path) as (raw, out):
+    with _files(raw_path, out_path, group) as (raw, out):
         watch = _Expectation(parse_header(raw.header), config.scan)
         magnitudes = []
         with GadgetProcess("gadgets.acquisitions", "reconstruct", monitor.log) as gadget:
@@ -64,7 +65,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
 
 
 def replay_through_server(
-    raw_path: Path, out_path: Path, address: tuple[str, int], chain: bytes, monitor: Monitor
+    raw_path: Path, out_path: Path, address: tuple[str, int], chain: bytes, monitor: Monitor, group: str = ""
 ) -> list[ismrmrd.Image]:
     """Play ``raw_path`` through a chain of a running Gadgetron, as its own client does.
 
@@ -75,6 +76,7 @@ def replay_through_server(
         address: Host and port of the server.
         chain: The chain's XML.
         monitor: Told of progress.
+        group: As for :func:`replay`.
 
     Returns:
         The images of the first series, in the order in which they came.
@@ -82,7 +84,7 @@ def replay_through_server(
     Raises:
         ReconError: As :func:`replay`; what the server complains about is a ReplayError.
     """
-    with _files(raw_path, out_path) as (raw, out):
+    with _files(raw_path, out_path, group) as (raw, out):
         watch = _Expectation(parse_header(raw.header), ScanConfig())
         series: dict[int, list[ismrmrd.Image]] = {}
         with server_connection(*address) as server:
@@ -104,13 +106,13 @@ def replay_through_server(
 
 
 @contextmanager
-def _files(raw_path: Path, out_path: Path) -> Iterator[tuple[RawFile, ImageFile]]:
+def _files(raw_path: Path, out_path: Path, group: str) -> Iterator[tuple[RawFile, ImageFile]]:
     """The raw file and the image file in the making, checked against each other."""
     if not out_path.parent.is_dir():
         raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
     if out_path.exists() and out_path.samefile(raw_path):
         raise RawFileError(f"{out_path}: the output would replace the raw data")
-    with RawFile(raw_path) as raw, ImageFile(out_path, raw.header) as out:
+    with RawFile(raw_path, group) as raw, ImageFile(out_path, raw.header) as out:
         yield raw, out
 
 

@@ -57,13 +57,14 @@ def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
         pyplot.imsave(folder / f"{counters}.png", middle, cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
 
-def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparison]:
+def compare(raw_path: Path, image_path: Path, truth_path: Path, group: str = "") -> list[Comparison]:
     """Pair every image of a replay with the truth of its slice and the zero-filled image of the same prewhitened data.
 
     Args:
         raw_path: The raw file that was replayed.
         image_path: The image file that came out.
         truth_path: float32 ``.npy`` ``(slices, n_y, n_x)``.
+        group: Group of the raw file, see :class:`~untrained_recon.rawfile.RawFile`.
 
     Raises:
         RawFileError: The files do not belong together.
@@ -75,7 +76,7 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path) -> list[Comparis
         raise RawFileError(f"{truth_path}: cannot be read as .npy ({error})") from error
     ours = {counters_of(i): i.data[0, 0] for i in read_images(image_path, 0)}
     rows = []
-    with RawFile(raw_path) as raw:
+    with RawFile(raw_path, group) as raw:
         for data in assemble([raw.acquisitions()], parse_header(raw.header), ScanConfig(flush="close")):
             if data.index.encoding:
                 continue  # the truth is that of the first encoding space

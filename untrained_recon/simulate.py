@@ -7,7 +7,7 @@ import numpy as np
 import sigpy
 from ismrmrd import xsd
 
-from untrained_recon.header import encoding_element
+from untrained_recon.elements import encoding_element
 from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.noise import covariance, prewhiten
 from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head

@@ -71,6 +71,8 @@ class Session:
             "wait_seconds": 0.0,
         }
         self._images_left = sum(self._announced(encoding) for encoding in self.header.encodings)
+        for remark in self.header.remarks:
+            logger.info("scan %s: %s", self.name, remark)
         logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
     def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]], cut_before: bool = False) -> Iterator[KSpace]:

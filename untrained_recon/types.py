@@ -68,6 +68,7 @@ class Encoding:
         limits_y: Minimum and maximum of ``encodingLimits.kspace_encoding_step_1``; None where the header is silent.
         limits_z: The same of step 2.
         gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
+        refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
     """
 
     encoded_shape: tuple[int, int]
@@ -85,6 +86,7 @@ class Encoding:
     limits_y: StepLimits | None = None
     limits_z: StepLimits | None = None
     gain: float = 1.0
+    refusal: Exception | None = None
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -108,12 +110,14 @@ class Header:
         noise_bandwidth: ``acquisitionSystemInformation.relativeReceiverNoiseBandwidth``, 0.793 where the header is silent.
         protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
         diffusion: Whether ``sequenceParameters`` describe diffusion weighting.
+        remarks: What was left out of the header, or had to be assumed; a sentence each.
     """
 
     encodings: tuple[Encoding, ...]
     noise_bandwidth: float
     protocol_name: str
     diffusion: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

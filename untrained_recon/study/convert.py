@@ -20,7 +20,7 @@ FORMATS: dict[str, Format] = {".h5": "raw", ".npy": "npy", ".cfl": "cfl"}
 WRITERS = {"raw": write_raw, "fastmri": write_fastmri, "npy": write_npy, "cfl": write_cfl}
 
 
-def convert(source: Path, target: Path, form: Format | None = None, sampling: Sampling | None = None) -> int:
+def convert(source: Path, target: Path, form: Format | None = None, sampling: Sampling | None = None, group: str = "") -> int:
     """Write the k-space of ``source`` to ``target``, with the same values.
 
     What comes out of an ISMRMRD file is what :class:`untrained_recon.study.rawscan.RawVolume` reads: without readout
@@ -31,6 +31,7 @@ def convert(source: Path, target: Path, form: Format | None = None, sampling: Sa
         target: File to write; it appears only when it is complete. An existing one is replaced.
         form: Its format; by default what the ending says, ``.h5`` being ISMRMRD raw data.
         sampling: Leave lines out; for ISMRMRD raw data only.
+        group: Group of an ISMRMRD ``source``.
 
     Returns:
         How many images were written.
@@ -47,7 +48,7 @@ def convert(source: Path, target: Path, form: Format | None = None, sampling: Sa
         if form != "raw":
             raise ConfigError(f"{target}: only ISMRMRD raw data (.h5) say which lines were sampled; leave out the acceleration")
         write = partial(write_raw, sampling=sampling)
-    with open_volume(source) as volume, _workplace(source, target) as part:
+    with open_volume(source, group=group) as volume, _workplace(source, target) as part:
         write(volume, part)
         return len(volume)
 

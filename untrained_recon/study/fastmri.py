@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from untrained_recon.errors import HeaderError, RawFileError, UnsupportedScanError
-from untrained_recon.header import parse_document, parse_header
+from untrained_recon.header import parse_header
 from untrained_recon.study.sampling import truth
 from untrained_recon.study.volume import Volume, cropping, header_for, lines_within_limits, require
 from untrained_recon.types import BoolArray, ComplexArray
@@ -70,7 +70,9 @@ class FastMriVolume(Volume):
         """Use the file's header for what it says about this k-space."""
         try:
             xml = bytes(self._file["ismrmrd_header"][()])
-            found, element = parse_header(xml).encodings[0], parse_document(xml).encoding[0]
+            found = parse_header(xml).encodings[0]
+            if found.refusal is not None:
+                raise found.refusal
         except KeyError:
             logger.info("%s has no 'ismrmrd_header': its images are cut to 320 × 320", self.path)
             return
@@ -84,7 +86,7 @@ class FastMriVolume(Volume):
         if found.encoded_shape != (n_y, n_x):
             logger.warning("%s: 'ismrmrd_header' is for a matrix %s, 'kspace' is %s", self.path, found.encoded_shape, (n_y, n_x))
             return
-        lines = lines_within_limits(element, n_y)
+        lines = lines_within_limits(found)
         if lines.any():
             self._lines = lines
             self.encoding = replace(self.encoding, center_y=found.center_y)

@@ -10,7 +10,7 @@ import numpy as np
 from untrained_recon.assemble import assemble, encoding_of, image_index, is_imaging
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import NoImagingDataError, RawFileError, ReconError
-from untrained_recon.header import parse_document, parse_header
+from untrained_recon.header import parse_header
 from untrained_recon.masks import Sampling
 from untrained_recon.rawfile import RawFile
 from untrained_recon.rawwriter import RawWriter
@@ -32,15 +32,16 @@ class RawVolume(Volume):
     Args:
         path: The file.
         allow_undersampled: Take files in which lines are missing.
+        group: Group of the scan, see :class:`~untrained_recon.rawfile.RawFile`.
 
     Raises:
         RawFileError: The file is damaged or undersampled, or its images are of more than one encoding space.
         ReconError: The header or a readout is not as it should be; the subclasses say how.
     """
 
-    def __init__(self, path: Path, allow_undersampled: bool) -> None:
+    def __init__(self, path: Path, allow_undersampled: bool, group: str = "") -> None:
         self.path = path
-        self._raw = RawFile(path)
+        self._raw = RawFile(path, group)
         try:
             with self._named():
                 self._open(allow_undersampled)
@@ -74,7 +75,7 @@ class RawVolume(Volume):
         self.encoding = replace(found, encoded_shape=(n_y, n_x), encoded_fov=(*found.encoded_fov[:2], found.recon_fov[2]))
         self._items = [(index, images[index], np.isin(np.arange(n_y), list(hit[index]))) for index in sorted(images)]
         if not allow_undersampled:
-            self._require_full(lines_within_limits(parse_document(self.header).encoding[space], n_y))
+            self._require_full(lines_within_limits(found))
 
     def _require_full(self, limits: BoolArray) -> None:
         for index, _, lines in self._items:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from ismrmrd import xsd
 
+from untrained_recon.elements import encoding_element
 from untrained_recon.errors import NonFiniteError, RawFileError
-from untrained_recon.header import encoding_element, parse_document
+from untrained_recon.header import parse_document
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, ImageIndex
 
 Self = TypeVar("Self", bound="Volume")
@@ -114,14 +115,14 @@ def cropping(matrix: tuple[int, int], recon_shape: tuple[int, int], voxel_mm: tu
     )
 
 
-def lines_within_limits(encoding: Any, n_y: int) -> BoolArray:
-    """The rows that the limits of an ``<encoding>`` along step 1 let be acquired, bool ``(n_y,)``; all where there are none."""
-    limit = getattr(encoding.encodingLimits, "kspace_encoding_step_1", None)
-    lines = np.ones(n_y, bool)
-    if limit is not None:
-        first = n_y // 2 - limit.center
-        rows = np.arange(n_y) - first
-        lines = (limit.minimum <= rows) & (rows <= limit.maximum)
+def lines_within_limits(encoding: Encoding) -> BoolArray:
+    """The rows that the header's limits along step 1 let be acquired, bool ``(n_y,)``; all where there are none."""
+    n_y = encoding.encoded_shape[0]
+    if encoding.limits_y is None:
+        return np.ones(n_y, bool)
+    first, last = encoding.limits_y
+    steps = np.arange(n_y) - n_y // 2 + encoding.center_y
+    lines: BoolArray = (first <= steps) & (steps <= last)
     return lines
 
 
@@ -145,7 +146,9 @@ def header_for(volume: Volume, encoding: Encoding, lines: BoolArray) -> bytes:
         document = parse_document(volume.header)
         document.version = None  # a server refuses a version that is not its own
     else:
-        document = xsd.ismrmrdHeader(experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=H1_HZ))
+        document = xsd.ismrmrdHeader(experimentalConditions=None)
+    if getattr(document.experimentalConditions, "H1resonanceFrequency_Hz", None) is None:
+        document.experimentalConditions = xsd.experimentalConditionsType(H1resonanceFrequency_Hz=H1_HZ)
     if document.acquisitionSystemInformation is None:
         document.acquisitionSystemInformation = xsd.acquisitionSystemInformationType(receiverChannels=volume.shape[0])
     counts = ImageIndex(1, 1, len(volume), 1, 1, 1, 1)
