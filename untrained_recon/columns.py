@@ -82,9 +82,9 @@ def settle(readouts: Sequence[Readout], encoding: Encoding, choice: Choice, cut_
             "gadgets before this one do so" if cut_before else f"on the larger one {share:.1%} of the signal lies outside the field"
         )
         notes.append(
-            f"readouts of {longest} samples fit the grid of {oversampled} columns and that of {cut} without oversampling; taken for "
-            f"{'cut already' if choice == 'cut' else 'short ones of the larger'}, as {why} (bound {OUTSIDE:.1%}; set scan.readout "
-            "where that is wrong)"
+            f"readouts of {longest} samples fit the grid of {oversampled} columns and that of {cut} without oversampling; taken "
+            f"for {'cut already' if choice == 'cut' else 'short ones of the larger'}, as {why} (bound {OUTSIDE:.1%}; set "
+            "scan.readout where that is wrong)"
         )
     return Columns(cut if choice == "cut" else oversampled, centre, tuple(notes))
 
@@ -92,7 +92,7 @@ def settle(readouts: Sequence[Readout], encoding: Encoding, choice: Choice, cut_
 def outside(readouts: Sequence[Readout], inner: float) -> float:
     """Share of the signal of the readouts that lies outside the inner part of their own field of view.
 
-    The strongest tenth of the longest ones is looked at through a Hann window, less what the weakest tenth, mostly noise, has there.
+    The strongest tenth of the longest ones is looked at through a Hann window, less what the weakest tenth, noise mostly, has.
 
     Args:
         readouts: At least one.

@@ -70,7 +70,7 @@ def _symmetric(first: int, last: int, n: int) -> int:
     return min(2 * max(below, above + 1), 2 * max(below, above) + 1)
 
 
-def acquired(encoding: Encoding, counts: CountArray, crop: bool) -> tuple[Encoding, CountArray, Callable[[Array], Array]]:
+def acquired(encoding: Encoding, counts: CountArray, crop: bool) -> tuple[Encoding, CountArray, Callable[[Array], Array], str]:
     """What was acquired of the header's matrix: one partition of a 2-D scan, the lines up to the acquired resolution.
 
     Args:
@@ -79,10 +79,10 @@ def acquired(encoding: Encoding, counts: CountArray, crop: bool) -> tuple[Encodi
         crop: Whether to cut k-space to the acquired resolution.
 
     Returns:
-        The encoding of that part, whose images keep their values, the counts, and a function that cuts other arrays like them
-        (over their last axes).
+        The encoding of that part, whose images keep their values, the counts, a function that cuts other arrays like them (over
+        their last axes), and what is to be noted of it.
     """
-    only = _only_partition(encoding, counts)
+    full, only = counts.shape, _only_partition(encoding, counts)
     if only is not None:
         encoding, counts = replace(encoding, partitions=1, recon_partitions=1), counts[only]
     shape = acquired_shape(counts > 0, encoding) if crop else counts.shape
@@ -93,9 +93,12 @@ def acquired(encoding: Encoding, counts: CountArray, crop: bool) -> tuple[Encodi
             x = x[..., only, :, :]
         return x if shape == counts.shape else np.ascontiguousarray(x[inner])
 
+    note = "" if only is None else f"the header's {full[0]} partitions are one: a 2-D scan"
     if shape == counts.shape:
-        return encoding, counts, cut
-    return _smaller(encoding, shape), np.ascontiguousarray(counts[inner]), cut
+        return encoding, counts, cut, note
+    sizes = (" x ".join(map(str, sizes)) for sizes in (shape, counts.shape))
+    note = "; ".join(filter(None, [note, "k-space was acquired on {} of {}; beyond it stays empty (scan.fill)".format(*sizes)]))
+    return _smaller(encoding, shape), np.ascontiguousarray(counts[inner]), cut, note
 
 
 def _only_partition(encoding: Encoding, counts: CountArray) -> int | None:

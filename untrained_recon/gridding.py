@@ -90,7 +90,7 @@ def kspace(
         cautions: What is doubtful about the samples.
         notes: What the header left open.
     """
-    encoding, counts, cut = acquired(encoding, samples[1], settings.fill == "acquired")
+    encoding, counts, cut, note = acquired(encoding, samples[1], settings.fill == "acquired")
     ksp = cut(samples[0])
     mask = counts > 0
     calib, calib_mask = (ksp, mask) if calibration is None else (cut(calibration[0]), cut(calibration[1]) > 0)
@@ -107,7 +107,7 @@ def kspace(
         weights=_weights(counts),
         averages=float(counts[mask].mean()),
         cautions=cautions,
-        notes=notes,
+        notes=(*notes, note) if note else notes,
     )
 
 

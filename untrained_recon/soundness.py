@@ -1,6 +1,7 @@
 """Whether an image can be made of its samples at all: the centre of k-space, which holds contrast and brightness, must be there."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -13,8 +14,8 @@ from untrained_recon.types import BoolArray, KSpace
 
 logger = logging.getLogger(__name__)
 
-FEWEST = 4
-"""Lines, columns or partitions below which there is no image."""
+FEWEST = 8
+"""Lines, columns or partitions below which there is no image; in matrices of fewer than 32, a quarter of them."""
 NEIGHBOURS = 4
 """Gaps around the centre with which the one that holds it is compared."""
 
@@ -45,14 +46,15 @@ def checked(data: KSpace) -> KSpace:
     """The same image, with a caution where its centre was sampled less than the rest.
 
     Along each axis, the gap between the sampled lines around the centre is compared with those beside it: undersampling leaves
-    equal ones. A gap up to twice as wide is doubtful, a wider one leaves nothing to go by. Lines on one side alone, without the
-    centre, never are an image.
+    equal ones. A gap up to twice as wide is doubtful where a calibration scan of its own holds the centre; else, and where it is
+    wider, there is nothing to go by. Lines on one side alone, without the centre, never are an image.
 
     Raises:
         SamplingError: The centre is missing, or there are too few lines.
     """
     names = ("partitions", "lines", "columns")[-data.mask.ndim :]
-    cautions = [caution for axis, name in enumerate(names) for caution in _centre(_near(data.mask, axis), name)]
+    calibrated = bool(data.calib_mask[tuple(n // 2 for n in data.mask.shape)])
+    cautions = [caution for axis, name in enumerate(names) for caution in _centre(_near(data.mask, axis), name, calibrated)]
     return replace(data, cautions=(*data.cautions, *cautions)) if cautions else data
 
 
@@ -68,10 +70,10 @@ def _near(mask: BoolArray, axis: int) -> BoolArray:
     return near
 
 
-def _centre(sampled: BoolArray, name: str) -> list[Caution]:
+def _centre(sampled: BoolArray, name: str, calibrated: bool) -> list[Caution]:
     n = len(sampled)
     lines = np.flatnonzero(sampled) - n // 2
-    if len(lines) < min(FEWEST, n):
+    if len(lines) < min(FEWEST, math.ceil(n / 4)):
         raise SamplingError(f"{len(lines)} of {n} {name} were sampled; that is no image")
     if sampled[n // 2]:
         return []
@@ -79,9 +81,13 @@ def _centre(sampled: BoolArray, name: str) -> list[Caution]:
     if not len(below) or not len(above):
         raise SamplingError(f"the centre of k-space was not sampled: of its {n} {name} only those on one side of it")
     gap, usual = int(above[0] - below[-1]), _usual_gap(below, above)
-    if gap > 2 * usual:
-        raise SamplingError(f"the centre of k-space was not sampled: {gap - 1} {name} around it are missing")
-    return [Caution("centre-missing", f"{gap - 1} {name}, elsewhere {usual - 1:g} at a time")] if gap > usual else []
+    if gap <= usual:
+        return []
+    if gap > 2 * usual or not calibrated:
+        raise SamplingError(
+            f"the centre of k-space was not sampled: {gap - 1} {name} around it are missing, {usual - 1:g} elsewhere"
+        )
+    return [Caution("centre-missing", f"{gap - 1} {name} around it, {usual - 1:g} elsewhere")]
 
 
 def _usual_gap(below: npt.NDArray[np.int_], above: npt.NDArray[np.int_]) -> float:
