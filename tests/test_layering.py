@@ -11,7 +11,7 @@ LEVELS = [
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "foreign", "layout", "markup"},
     {"document", "elements", "settings_text"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group"},
-    {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
+    {"compute", "scale", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope", "columns", "lines", "extent", "reference", "soundness"},
     {"gridding"},
     {"calibration"},

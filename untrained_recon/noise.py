@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 Covariance = npt.NDArray[np.complex128]
 
+SHORTEST_US, LONGEST_US = 1e-3, 1e6  # of a sample
+
 
 class NoiseScan:
     """Collects noise readouts (ACQ_IS_NOISE_MEASUREMENT) and whitens with their covariance.
@@ -51,7 +53,7 @@ class NoiseScan:
 
         Args:
             ksp: complex64 ``(n_coils, …)``.
-            dwell_us: Dwell time of the imaging readouts in microseconds; 0 where unknown.
+            dwell_us: Dwell time of the imaging readouts in microseconds; taken for unknown where it is none that can be.
 
         Raises:
             NoiseError: The noise scan has another number of coils, or too few samples for a covariance.
@@ -59,7 +61,8 @@ class NoiseScan:
         noise = np.concatenate(self._samples, axis=1)
         if noise.shape[0] != ksp.shape[0]:
             raise NoiseError(f"the noise scan has {noise.shape[0]} channels, the imaging readouts have {ksp.shape[0]}")
-        ratio = dwell_us / self._dwell_us if dwell_us > 0 and self._dwell_us > 0 else 1.0
+        known = all(SHORTEST_US <= dwell <= LONGEST_US for dwell in (dwell_us, self._dwell_us))
+        ratio = dwell_us / self._dwell_us if known else 1.0
         return prewhiten(ksp, covariance(noise), math.sqrt(2 * ratio * self.bandwidth))
 
 
@@ -79,7 +82,8 @@ def covariance(noise: ComplexArray) -> Covariance:
 def prewhiten(ksp: ComplexArray, cov: Covariance, scale: float = 1.0) -> ComplexArray:
     """``scale · L^-1 ksp`` with the Cholesky factor ``L L^H = cov``, by triangular solve.
 
-    Channels without any noise are dead: they come out as zeros and do not disturb the others.
+    Channels without any noise are dead: they come out as zeros and do not disturb the others. Samples that are not finite, or
+    overflow, are not finite after it.
 
     Args:
         ksp: complex64 ``(n_coils, …)``.
@@ -104,6 +108,6 @@ def prewhiten(ksp: ComplexArray, cov: Covariance, scale: float = 1.0) -> Complex
             f"the noise covariance of {len(live)} channels is not positive definite; are two channels copies of each other?"
         ) from error
     white = np.zeros(ksp.shape, np.complex64)
-    solved = scipy.linalg.solve_triangular(factor, ksp[live].reshape(len(live), -1), lower=True)
+    solved = scipy.linalg.solve_triangular(factor, ksp[live].reshape(len(live), -1), lower=True, check_finite=False)
     white[live] = (scale * solved).reshape(len(live), *ksp.shape[1:])
     return white

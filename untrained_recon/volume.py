@@ -17,6 +17,7 @@ from untrained_recon.config import Config
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
+from untrained_recon.scale import brought_back, near_one
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, EvidenceMap, FloatArray, KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,15 @@ def reconstruct_image(
     z), the readout is filled with zeros. Planes are made at the delivered positions: oversampling and interpolation along the
     axis come before the fits. Each plane may start from the network of the one before (``fit.following_iterations``). Time and
     progress are those of all planes together.
+
+    Raises:
+        NonFiniteError: The image is beyond single precision.
     """
-    data = compress(data, config.maps.max_coils)
+    data, scale = near_one(data)
+    return brought_back(_reconstructed(compress(data, config.maps.max_coils), config, device, callback, seconds), scale)
+
+
+def _reconstructed(data: KSpace, config: Config, device: torch.device, callback: Callback | None, seconds: float) -> Reconstruction:
     if data.mask.ndim == 2:
         return reconstruct(data, config, device, callback, seconds)
     start = time.perf_counter()
