@@ -27,17 +27,23 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
 def kspaces_of(
     messages: Iterable[Any], header: "Header", settings: "ScanConfig", shapes: deque[tuple[int, int, int]]
 ) -> "Iterator[KSpace]":
-    """The images of all buffers; ``shapes`` takes N, S and LOC of each buffer's images before the first."""
+    """The images of all buffers; ``shapes`` takes N, S and LOC of each buffer's images before the first. Where images of a buffer
+    cannot be made, the others make an array each.
+    """
     from untrained_recon.buffers import Buffer, image_grid, kspaces
     from untrained_recon.errors import NoImagingDataError
+    from untrained_recon.soundness import is_sound
 
     empty = True
     for message in messages:
-        for bit in message:
+        images = [bit for bit in message if bit.data.data.size]  # an encoding space of calibration lines alone has no data
+        references = [Buffer(bit.ref.data, bit.ref.headers) for bit in message if bit.ref is not None and not bit.data.data.size]
+        for bit in images:
             data = Buffer(bit.data.data, bit.data.headers)
             ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
-            shapes.append(image_grid(data, settings))
-            yield from kspaces(data, ref, header, settings)
+            made = [is_sound(image) for image in kspaces(data, ref, header, settings, references)]
+            shapes.extend([image_grid(data, settings)] if all(made) else [(1, 1, 1)] * sum(made))  # an array has no gaps
+            yield from kspaces(data, ref, header, settings, references)
             empty = False
     if empty:
         raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")

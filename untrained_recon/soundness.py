@@ -42,6 +42,15 @@ def sound(scan: Iterable[KSpace]) -> Iterator[KSpace]:
         raise SamplingError(f"{len(useless)} images cannot be made: {'; '.join(useless[:10])}")
 
 
+def is_sound(data: KSpace) -> bool:
+    """Whether :func:`checked` lets an image pass."""
+    try:
+        checked(data)
+    except SamplingError:
+        return False
+    return True
+
+
 def checked(data: KSpace) -> KSpace:
     """The same image, with a caution where its centre was sampled less than the rest.
 
