@@ -97,7 +97,7 @@ def damaged_header_field(rng: random.Random, acq: ismrmrd.Acquisition) -> tuple[
     shape, old = (head.active_channels, head.number_of_samples), acq.data
     if shape != old.shape or head.trajectory_dimensions:
         if shape[0] * shape[1] > 1 << 22 or head.trajectory_dimensions * shape[1] > 1 << 22:
-            head.active_channels, head.number_of_samples, head.trajectory_dimensions = *old.shape, 0
+            head.active_channels, head.number_of_samples, head.trajectory_dimensions = old.shape[0], old.shape[1], 0
         acq.resize(head.number_of_samples, head.active_channels, head.trajectory_dimensions)
         acq.data[:] = 1
     acq.setHead(head)
@@ -147,9 +147,9 @@ def damaged_file(rng: random.Random, source: Path, target: Path) -> str:
     """A copy of a raw file with other types, or with bytes that are wrong or missing."""
     how = rng.choice(("layout", "bytes", "cut", "objects"))
     if how == "layout":
-        kinds = {"head": rng.choice((aligned, big_endian, wide, without(*rng.sample(FIELDS, 3)))), "samples": rng.choice(SAMPLES)}
-        rewritten(source, target, **kinds)
-        return f"layout {kinds}"
+        head, samples = rng.choice((aligned, big_endian, wide, without(*rng.sample(FIELDS, 3)))), rng.choice(SAMPLES)
+        rewritten(source, target, head, samples)
+        return f"layout {head} {samples}"
     data = bytearray(source.read_bytes())
     if how == "bytes":
         for _ in range(rng.randrange(1, 30)):

@@ -264,8 +264,8 @@ def main() -> int:
                 bad += 1
                 click.echo(line)
             elif line.startswith("= "):
-                count, end = line[2:].split(" ", 1)
-                total[end] += int(count)
+                number, name = line[2:].split(" ", 1)
+                total[name] += int(number)
         if done.returncode:
             bad += 1
             began = [line for line in done.stderr.splitlines() if line.startswith("? ")]
