@@ -1,4 +1,7 @@
-"""Gadget behind AcquisitionAccumulateTrigger: ``<execute name="gadgets.buckets" target="reconstruct" type="python"/>``."""
+"""Gadget behind AcquisitionAccumulateTrigger: ``<execute name="gadgets.buckets" target="reconstruct" type="python"/>``.
+
+RemoveROOversampling is expected before it, as in the stock chains: readouts that fit the image are taken for cut.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +18,7 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
     """Send back what ``items`` become; the part that a gadget shares with the service."""
     from gadgets.answer import send_images
 
-    send_images(connection, session, session.assemble(batches(items)), jobs)
+    send_images(connection, session, session.assemble(batches(items), cut_before=True), jobs)
 
 
 def batches(buckets: Iterable[Any]) -> Iterator[list[Any]]:

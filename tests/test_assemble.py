@@ -11,7 +11,6 @@ from tests.helpers import acquisition, header_xml, read_raw
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
-    AcquisitionError,
     ChannelCountError,
     EncodingError,
     LateAcquisitionError,
@@ -126,7 +125,6 @@ def test_readouts_that_are_not_lines_of_the_object_are_left_out() -> None:
         ([line(64)], EncodingError, "outside the encoded matrix"),
         ([line(1, encoding_space_ref=1)], EncodingError, "encoding space 1; the header has 1"),
         ([line(1, kspace_encode_step_2=1)], EncodingError, "partition 1 is outside the encoded matrix of 1 partitions"),
-        ([line(1), acquisition(np.ones((3, 48), np.complex64), 2)], AcquisitionError, "another readout length"),
     ],
 )
 def test_scans_that_do_not_fit_together_are_refused(scan: list[Any], error: type[Exception], message: str) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import SMALL
 from tests.helpers import acquisition, header_xml
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.header import parse_header
-from untrained_recon.readout import place, to_grid
+from untrained_recon.readout import Readout, place, to_grid
 from untrained_recon.types import ComplexArray, Encoding
 
 ENCODING = parse_header(header_xml(SMALL)).encodings[0]  # 64 lines, readout 96 of which 48 are kept
@@ -18,6 +18,11 @@ ENCODING = parse_header(header_xml(SMALL)).encodings[0]  # 64 lines, readout 96 
 def noise(*shape: int) -> ComplexArray:
     rng = np.random.default_rng(0)
     return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+
+
+def start(readout: Readout, grid: int = 96) -> int:
+    """Column of the first sample."""
+    return grid // 2 - readout.center
 
 
 def with_center(center_y: int) -> Encoding:
@@ -29,35 +34,37 @@ def test_lines_are_centred_by_the_encoding_limits() -> None:
     assert place(acquisition(data, line=5), with_center(32)).line == 5
     assert place(acquisition(data, line=5), with_center(20)).line == 17  # partial Fourier: step 20 is the centre
     readout = place(acquisition(data, line=0), ENCODING)
-    assert (readout.start, readout.grid) == (0, 96)
+    assert start(readout) == 0
     np.testing.assert_array_equal(readout.data, data)
 
 
 def test_reversed_readouts_and_discarded_samples() -> None:
     data = noise(2, 96)
     plain = place(acquisition(data[:, 32:], center_sample=16), ENCODING)  # asymmetric echo: 32 leading samples are missing
-    assert plain.start == 32
+    assert start(plain) == 32
     flipped = place(acquisition(data[:, :31:-1], flags=[ismrmrd.ACQ_IS_REVERSE], center_sample=48), ENCODING)
-    assert flipped.start == 32
+    assert start(flipped) == 32
     np.testing.assert_array_equal(flipped.data, plain.data)
     full = place(acquisition(data[:, ::-1], flags=[ismrmrd.ACQ_IS_REVERSE]), ENCODING)
-    assert full.start == 0
+    assert start(full) == 0
     np.testing.assert_array_equal(full.data, data)
     cut = place(acquisition(data[:, ::-1], flags=[ismrmrd.ACQ_IS_REVERSE], discard_pre=10), ENCODING)
-    assert cut.start == 0
+    assert start(cut) == 0
     np.testing.assert_array_equal(cut.data, data[:, :86])
     discarding = place(acquisition(data, discard_pre=32, discard_post=4), ENCODING)
-    assert discarding.start == 32
+    assert start(discarding) == 32
     np.testing.assert_array_equal(discarding.data, data[:, 32:92])
     middle = place(acquisition(data, discard_pre=24, discard_post=24), ENCODING)
-    assert (middle.start, middle.grid) == (24, 96)  # short after discarding, but still oversampled
+    assert start(middle) == 24
+    assert not middle.fits(48)  # short after discarding, but still oversampled
 
 
-def test_a_readout_without_oversampling_lands_on_the_image_grid() -> None:
-    readout = place(acquisition(noise(2, 48)), ENCODING)
-    assert (readout.start, readout.grid) == (0, 48)
-    asymmetric = place(acquisition(noise(2, 36), center_sample=12), ENCODING)
-    assert (asymmetric.start, asymmetric.grid) == (12, 48)
+def test_reversed_readouts_of_odd_length_stay_on_their_grid() -> None:
+    odd = dataclasses.replace(ENCODING, encoded_shape=(64, 95), recon_shape=(64, 95), encoded_fov=(5, 300, 240))
+    data = noise(2, 95)
+    full = place(acquisition(data[:, ::-1], flags=[ismrmrd.ACQ_IS_REVERSE]), odd)
+    assert start(full, 95) == 0
+    np.testing.assert_array_equal(full.data, data)
 
 
 def test_readouts_that_do_not_fit_are_refused() -> None:
@@ -89,7 +96,7 @@ def test_cutting_oversampling_returns_the_inner_image(n_x: int) -> None:
     wide = noise(2, 2 * n_x)
     wide[:, n_x - n_x // 2 : n_x - n_x // 2 + n_x] = inner
     readout = place(acquisition(sigpy.fft(wide, axes=[-1])), encoding)
-    ksp, counts = to_grid([readout], encoding)
+    ksp, counts = to_grid([readout], encoding, 2 * n_x)
     assert ksp.shape == (2, 64, n_x)
     assert (counts[0] == 1).all()
     assert not counts[1:].any()
@@ -100,6 +107,6 @@ def test_repeated_lines_are_averaged_and_the_counts_are_what_was_acquired() -> N
     data = noise(2, 48)
     zeros = np.zeros((2, 48), np.complex64)
     readouts = [place(acquisition(d, line=n), ENCODING) for d, n in ((data, 3), (3 * data, 3), (zeros, 4))]
-    ksp, counts = to_grid(readouts, ENCODING)
+    ksp, counts = to_grid(readouts, ENCODING, 48)
     np.testing.assert_allclose(ksp[:, 3], 2 * data, rtol=1e-6)
     assert [set(counts[n]) for n in (2, 3, 4)] == [{0}, {2}, {1}]  # a line of zeros is a line

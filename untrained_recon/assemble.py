@@ -5,50 +5,44 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ismrmrd
-import numpy as np
 
+from untrained_recon.calibration import Calibration
+from untrained_recon.columns import Columns, settle
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
-    AcquisitionError,
     ChannelCountError,
     EncodingError,
     LateAcquisitionError,
     NoImagingDataError,
     NoiseError,
-    NonFiniteError,
 )
+from untrained_recon.gridding import Lines, Samples, gridded, kspace
+from untrained_recon.lines import repeated, without_zero_lines
 from untrained_recon.noise import NoiseScan
-from untrained_recon.readout import (
-    Readout,
-    describe,
-    is_calibration,
-    is_calibration_only,
-    is_noise,
-    is_object_line,
-    place,
-    to_grid,
-)
+from untrained_recon.readout import describe, is_calibration_only, is_noise, is_object_line, place
 from untrained_recon.scope import Scope
-from untrained_recon.types import ComplexArray, CountArray, Encoding, FloatArray, Header, ImageIndex, KSpace
+from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
 
 logger = logging.getLogger(__name__)
 
-Samples = tuple[ComplexArray, CountArray]
 
-
-def assemble(batches: Iterable[Iterable[ismrmrd.Acquisition]], header: Header, settings: ScanConfig) -> Iterator[KSpace]:
+def assemble(
+    batches: Iterable[Iterable[ismrmrd.Acquisition]], header: Header, settings: ScanConfig, cut_before: bool = False
+) -> Iterator[KSpace]:
     """Sort acquisitions by image and yield each image's k-space as soon as it is complete.
 
     An image is complete after the batch that holds its ACQ_LAST_IN_SLICE or ACQ_LAST_IN_REPETITION; at the end of the stream
     whatever is left follows in the order in which it began. Images wait for the end of the stream where the separate calibration
-    scan of their slice has not come yet, and where undersampling is interleaved over repetitions (TPAT), as the mean over all of
-    them calibrates.
+    scan of their slice has not come yet (nor a reference scan in an encoding space of its own, where the header has one), and where
+    undersampling is interleaved over repetitions (TPAT), as the mean over all of them calibrates.
 
     Args:
         batches: Acquisitions as they arrive: one by one, or in groups whose inner order means nothing.
         header: The scan's header.
-        settings: When to send, and whether averages are averaged.
+        settings: When to send, whether averages are averaged, and how readouts are read.
+        cut_before: Whether gadgets before this one are expected to have removed readout oversampling, see
+            :mod:`untrained_recon.columns`.
 
     Raises:
         AcquisitionError: A readout does not fit the scan (its subclasses say how).
@@ -58,7 +52,7 @@ def assemble(batches: Iterable[Iterable[ismrmrd.Acquisition]], header: Header, s
         NoiseError: The noise scan is unusable.
         UnsupportedScanError: The readouts are of a kind that is not reconstructed.
     """
-    assembler = Assembler(header, settings)
+    assembler = Assembler(header, settings, cut_before)
     for batch in batches:
         completed = dict.fromkeys(index for acq in batch for index in assembler.add(acq))
         for index in completed:
@@ -68,60 +62,6 @@ def assemble(batches: Iterable[Iterable[ismrmrd.Acquisition]], header: Header, s
     assembler.end()
 
 
-def gridded(readouts: list[Readout], encoding: Encoding, noise: NoiseScan | None = None, dwell_us: float = 0.0) -> Samples:
-    """Readouts on the grid of the image (see :func:`untrained_recon.readout.to_grid`), prewhitened where there is a noise scan.
-
-    Raises:
-        NoiseError: The noise scan is unusable.
-        NonFiniteError: The samples overflow.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # checked below
-        ksp, counts = to_grid(readouts, encoding)
-        ksp = noise.prewhiten(ksp, dwell_us) if noise else ksp
-    if not np.isfinite(ksp).all():
-        raise NonFiniteError("the samples of an image are so large that they overflow; check the receive chain")
-    return ksp, counts
-
-
-def kspace(
-    index: ImageIndex, encoding: Encoding, reference: Any, samples: Samples, calibration: Samples | None, prewhitened: bool
-) -> KSpace:
-    """The k-space of one image.
-
-    Args:
-        index: Which image.
-        encoding: Its encoding space.
-        reference: Acquisition header of the readout nearest to the centre of k-space.
-        samples: Its samples on the grid, and of how many acquisitions each is the mean.
-        calibration: The same of the readouts that calibrate; without, the image's own centre does.
-        prewhitened: Whether a noise scan was applied.
-    """
-    ksp, counts = samples
-    calib, calib_counts = samples if calibration is None else calibration
-    mask = counts > 0
-    logger.debug("%s: %d of %d samples, %d coils", index, mask.sum(), mask.size, len(ksp))
-    return KSpace(
-        ksp=ksp,
-        mask=mask,
-        calib=calib,
-        calib_mask=mask if calibration is None else calib_counts > 0,
-        index=index,
-        encoding=encoding,
-        reference=reference,
-        prewhitened=prewhitened,
-        weights=_weights(counts),
-        averages=float(counts[mask].mean()),
-    )
-
-
-def _weights(counts: CountArray) -> FloatArray | None:
-    acquired = counts[counts > 0]
-    if acquired.min() == acquired.max():
-        return None
-    weights: FloatArray = np.sqrt(counts / acquired.mean()).astype(np.float32)
-    return weights
-
-
 def image_index(acq: Any, settings: ScanConfig) -> ImageIndex:
     """The image that a readout (or its header) belongs to; segments share one, and averages unless they are kept apart."""
     idx = acq.idx
@@ -129,18 +69,18 @@ def image_index(acq: Any, settings: ScanConfig) -> ImageIndex:
     return ImageIndex(acq.encoding_space_ref, average, idx.slice, idx.contrast, idx.phase, idx.repetition, idx.set)
 
 
-def calibration_key(index: ImageIndex, encoding: Encoding) -> ImageIndex:
-    """What images that are calibrated by the same readouts have in common."""
-    if encoding.separate_calibration:
-        return ImageIndex(index.encoding, 0, index.slice, 0, 0, 0, 0)
-    return index._replace(**{encoding.interleaved: 0}) if encoding.interleaved else index
-
-
 def is_imaging(acq: ismrmrd.Acquisition, header: Header) -> bool:
     """Whether a readout contributes to an image: a Cartesian line that is not part of a separate calibration scan."""
     if not is_object_line(acq):
         return False
     return not (is_calibration_only(acq) and encoding_of(acq, header).separate_calibration)
+
+
+def begins_image(acq: ismrmrd.Acquisition, header: Header) -> bool:
+    """Whether an image is due once a readout came: where there are several encoding spaces, one that holds nothing but
+    calibration lines is a reference scan for the others.
+    """
+    return is_imaging(acq, header) and not (len(header.encodings) > 1 and is_calibration_only(acq))
 
 
 def encoding_of(acq: ismrmrd.Acquisition, header: Header) -> Encoding:
@@ -153,36 +93,20 @@ def encoding_of(acq: ismrmrd.Acquisition, header: Header) -> Encoding:
     return header.encodings[number]
 
 
-class _Lines:
-    """Readouts of one image, with the header of the one nearest to the centre of k-space."""
-
-    def __init__(self) -> None:
-        self.readouts: list[Readout] = []
-        self.reference = ismrmrd.AcquisitionHeader()
-        self._distance = float("inf")
-
-    def add(self, readout: Readout, acq: ismrmrd.Acquisition, encoding: Encoding) -> None:
-        if self.readouts and readout.grid != self.readouts[0].grid:
-            raise AcquisitionError(f"{describe(acq)} has another readout length than the lines before it")
-        away_y, away_z = readout.line - encoding.encoded_shape[0] // 2, readout.partition - encoding.partitions // 2
-        if (distance := float(np.hypot(away_y, away_z))) < self._distance:
-            self._distance, self.reference = distance, acq.getHead()
-        self.readouts.append(readout)
-
-
 class Assembler:
     """State of one scan: see :func:`assemble`."""
 
-    def __init__(self, header: Header, settings: ScanConfig) -> None:
+    def __init__(self, header: Header, settings: ScanConfig, cut_before: bool) -> None:
         self._header = header
         self._settings = settings
+        self._cut_before = cut_before
         self._scope = Scope(header)
         self._completion = Completion(header, settings)
         self._noise = NoiseScan(header.noise_bandwidth)
-        self._open: dict[ImageIndex, _Lines] = {}
+        self._calibration = Calibration(header, self._gridded)
+        self._open: dict[ImageIndex, Lines] = {}
         self._done: set[ImageIndex] = set()
-        self._calibration: dict[ImageIndex, _Lines] = {}  # by calibration_key
-        self._calibrated: dict[ImageIndex, Samples] = {}
+        self._columns: dict[int, Columns] = {}  # by encoding space
         self._n_coils: int | None = None
         self._skipped = 0
 
@@ -202,8 +126,7 @@ class Assembler:
         encoding = encoding_of(acq, self._header)
         self._check_coils(acq)
         readout, index = place(acq, encoding), image_index(acq, self._settings)
-        if encoding.interleaved or (encoding.separate_calibration and is_calibration(acq)):
-            self._calibration.setdefault(calibration_key(index, encoding), _Lines()).add(readout, acq, encoding)
+        self._calibration.add(acq, readout, index)
         if not is_imaging(acq, self._header):
             return []
         if index in self._done:
@@ -211,13 +134,16 @@ class Assembler:
                 f"{describe(acq)} belongs to an image that was sent at LAST_IN_SLICE ({index}); "
                 "set scan.flush to close for this sequence"
             )
-        self._open.setdefault(index, _Lines()).add(readout, acq, encoding)
+        self._open.setdefault(index, Lines()).add(readout, acq, encoding)
         return [i for i in self._completion.add(acq, index) if i in self._open and self._may_leave(i)]
 
     def remaining(self) -> list[ImageIndex]:
         """The images that have not left and are complete. Raises NoImagingDataError when there never was any."""
         if not self._noise:
             logger.info("no noise scan came: the data are taken as they are, whitened upstream or not at all")
+        for index in [index for index, lines in self._open.items() if not self._is_image(lines)]:
+            del self._open[index]
+            self._completion.forget(index)
         if not self._open and not self._done:
             raise NoImagingDataError(
                 f"the scan ended without imaging readouts ({self._skipped} of other kinds, noise scan: {bool(self._noise)})"
@@ -231,26 +157,50 @@ class Assembler:
 
     def close(self, index: ImageIndex) -> KSpace:
         """Hand out the k-space of an image and forget its readouts."""
+        columns = self._settled(index.encoding)
         lines = self._open.pop(index)
         self._done.add(index)
         encoding = self._header.encodings[index.encoding]
-        samples = gridded(lines.readouts, encoding, self._noise, lines.reference.sample_time_us)
-        return kspace(index, encoding, lines.reference, samples, self._calibration_of(index), bool(self._noise))
+        readouts, cautions = without_zero_lines(lines.readouts)
+        announced = max(encoding.counts.average, len(lines.averages)) if self._settings.average else 1
+        cautions += repeated(readouts, announced)
+        calibration, notes = self._calibration.samples(index, lines)
+        return kspace(
+            index,
+            encoding,
+            lines.reference,
+            gridded(readouts, encoding, columns, self._noise, lines.reference.sample_time_us),
+            calibration,
+            bool(self._noise),
+            self._settings,
+            cautions,
+            (*columns.notes, *notes),
+        )
 
-    def _calibration_of(self, index: ImageIndex) -> Samples | None:
-        encoding = self._header.encodings[index.encoding]
-        key = calibration_key(index, encoding)
-        if key in self._calibration and key not in self._calibrated:
-            lines = self._calibration[key]
-            self._calibrated[key] = gridded(lines.readouts, encoding, self._noise, lines.reference.sample_time_us)
-        return self._calibrated.get(key)
+    def _gridded(self, lines: Lines, space: int) -> Samples:
+        """Calibration lines on the grid of their encoding space."""
+        readouts, _ = without_zero_lines(lines.readouts)
+        columns = self._settled(space)
+        return gridded(readouts, self._header.encodings[space], columns, self._noise, lines.reference.sample_time_us)
+
+    def _settled(self, space: int) -> Columns:
+        """How the readouts of an encoding space are read, by those that are there when its first image is complete."""
+        if space not in self._columns:
+            readouts = [readout for i, lines in self._open.items() if i.encoding == space for readout in lines.readouts]
+            readouts += self._calibration.readouts(space)
+            self._columns[space] = settle(readouts, self._header.encodings[space], self._settings.readout, self._cut_before)
+        return self._columns[space]
 
     def _may_leave(self, index: ImageIndex) -> bool:
         """Whether an image need not wait for the end of the stream."""
         encoding = self._header.encodings[index.encoding]
-        if self._settings.flush == "close" or encoding.interleaved:
+        if self._settings.flush == "close" or encoding.interleaved or not self._is_image(self._open[index]):
             return False
-        return not encoding.separate_calibration or calibration_key(index, encoding) in self._calibration
+        return self._calibration.is_there(index, self._open[index])
+
+    def _is_image(self, lines: Lines) -> bool:
+        """Whether the lines of an encoding space are an image, or the reference scan of other spaces."""
+        return lines.imaging or len(self._header.encodings) == 1
 
     def _check_coils(self, acq: ismrmrd.Acquisition) -> None:
         n_coils = acq.active_channels

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.assemble import Samples, calibration_key, encoding_of, gridded, image_index, kspace
+from untrained_recon.assemble import encoding_of, image_index
+from untrained_recon.calibration import calibration_key
+from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError
+from untrained_recon.gridding import Samples, gridded, kspace
+from untrained_recon.lines import without_zero_lines
 from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of
 from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
 
@@ -53,10 +57,11 @@ class Buffer:
 
     def readout(self, place: tuple[int, int], cell: Cell, head: Any, target: tuple[int, int]) -> Readout:
         """The samples at row and partition ``place``, put on ``target``; columns that the header discards were not acquired."""
-        kept = kept_samples(head, self.data.shape[0])
+        n_x = self.data.shape[0]
+        kept = kept_samples(head, n_x)
         n, s, loc = cell
         samples = self.data[kept, place[0], place[1], :, n, s, loc]
-        return Readout(line=target[0], partition=target[1], start=kept.start, grid=self.data.shape[0], data=samples.T)
+        return Readout(*target, center=n_x // 2 - kept.start, before=n_x // 2, after=n_x - n_x // 2, data=samples.T)
 
 
 def image_grid(data: Buffer, settings: ScanConfig) -> tuple[int, int, int]:
@@ -107,8 +112,12 @@ class _Sorted:
     def _image(self, cells: list[Cell]) -> KSpace:
         reference, encoding = self._reference(cells)
         index = image_index(reference, self._settings)
-        samples = gridded(self._readouts(cells, encoding), encoding)
-        return kspace(index, encoding, reference, samples, self._calibration(cells, index, encoding), prewhitened=False)
+        readouts, cautions = without_zero_lines(self._readouts(cells, encoding))
+        samples, calibration = self._gridded(readouts, encoding), self._calibration(cells, index, encoding)
+        return kspace(index, encoding, reference, samples, calibration, False, self._settings, cautions)
+
+    def _gridded(self, readouts: list[Readout], encoding: Encoding) -> Samples:
+        return gridded(readouts, encoding, Columns(self._data.data.shape[0]))
 
     def _reference(self, cells: list[Cell]) -> tuple[Any, Encoding]:
         """Header of the line nearest to the centre of k-space, and its encoding space."""
@@ -151,14 +160,15 @@ class _Sorted:
 
     def _calibration(self, cells: list[Cell], index: ImageIndex, encoding: Encoding) -> Samples | None:
         if encoding.separate_calibration:
-            readouts = self._reference_readouts(cells, encoding)
-            return gridded(readouts, encoding) if readouts else None
+            readouts, _ = without_zero_lines(self._reference_readouts(cells, encoding))
+            return self._gridded(readouts, encoding) if readouts else None
         if not encoding.interleaved:
             return None
         key = calibration_key(index, encoding)
         if key not in self._calibrated:
             group = [c for c in self._images() if calibration_key(self._index(c), encoding) == key]
-            self._calibrated[key] = gridded([r for c in group for r in self._readouts(c, encoding)], encoding)
+            readouts, _ = without_zero_lines([r for c in group for r in self._readouts(c, encoding)])
+            self._calibrated[key] = self._gridded(readouts, encoding)
         return self._calibrated[key]
 
     def _index(self, cells: list[Cell]) -> ImageIndex:

@@ -52,6 +52,10 @@ class Completion:
         self._flagged.update(completed)
         return completed
 
+    def forget(self, index: ImageIndex) -> None:
+        """What an image was taken for was a reference scan."""
+        del self._readouts[index]
+
     def incomplete(self) -> list[ImageIndex]:
         """The images that the scan ended in the middle of."""
         if self._ended or self._settings.flush == "close":

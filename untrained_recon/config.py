@@ -28,6 +28,8 @@ class ScanConfig(Section):
 
     flush: Literal["flags", "close"] = Field("flags", description="send an image at LAST_IN_SLICE/REPETITION, or all at the end")
     average: bool = Field(True, description="average repeated acquisitions (`average` counter) into one image, or an image of each")
+    readout: Literal["auto", "oversampled", "cut"] = Field("auto", description="readouts no longer than the image; auto: by signal")
+    fill: Literal["acquired", "matrix"] = Field("acquired", description="k-space to fill: as far as acquired, or the whole matrix")
     time_budget_s: float = Field(0.0, ge=0, description="seconds for all fits of a scan, shared by its images; 0: no limit")
 
 

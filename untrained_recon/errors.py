@@ -45,6 +45,10 @@ class NoImagingDataError(ReconError):
     """The scan ended without a single imaging readout."""
 
 
+class SamplingError(ReconError):
+    """So little of an image's k-space was sampled, or so far from its centre, that no image can be made."""
+
+
 class IncompleteScanError(ReconError):
     """The scan ended before all of its images were complete; the complete ones were reconstructed."""
 

@@ -10,10 +10,11 @@ import numpy as np
 from untrained_recon.assemble import assemble
 from untrained_recon.coils import FEWEST_LINES, calibration_width
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import ReconError
+from untrained_recon.errors import ReconError, SamplingError
 from untrained_recon.header import parse_header
 from untrained_recon.rawfile import RawFile
 from untrained_recon.readout import is_noise
+from untrained_recon.soundness import checked
 from untrained_recon.types import Header, ImageIndex
 from untrained_recon.volume import plane_axis
 
@@ -96,7 +97,8 @@ def _describe_header(header: Header, summary: Summary) -> None:
 
 def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
     kinds: Counter[tuple[str, int]] = Counter()
-    cautions: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
+    useless: Counter[str] = Counter()
     try:
         for data in assemble(([acq] for acq in raw.acquisitions()), header, ScanConfig()):
             calib_mask = data.calib_mask
@@ -104,10 +106,15 @@ def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
                 calib_mask = np.any(calib_mask, axis=plane_axis(data.mask))
             acs = calibration_width(calib_mask)
             lines = data.mask.any(axis=-1)
-            cautions.update(f"CAUTION {caution.code}: {caution}" for caution in data.cautions)
             kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
+            remarks.update(data.notes)
+            try:
+                remarks.update(f"CAUTION {caution.code}: {caution}" for caution in checked(data).cautions)
+            except SamplingError as error:
+                useless[f"SamplingError: {error}"] += 1
     finally:
         summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common()) or "none"))
-    summary.remarks += [f"{n} images: {text}" for text, n in cautions.most_common()]
+        summary.remarks += [f"{n} images: {text}" for text, n in remarks.most_common()]
+        summary.problems += [f"{n} images: {text}" for text, n in useless.most_common()]
     if any(acs < FEWEST_LINES for _, acs in kinds):
         summary.remarks.append(f"images with fewer than {FEWEST_LINES} ACS lines are reconstructed without sensitivity maps")

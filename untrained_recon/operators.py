@@ -50,9 +50,11 @@ def resize(x: Tensor, shape: tuple[int, int]) -> Tensor:
 def to_recon_matrix(imgs: Tensor, encoding: Encoding) -> Tensor:
     """Cut images ``(…, *image_shape)`` to the reconstructed field of view and interpolate to the recon matrix.
 
-    Interpolation is by zero filling (or cutting) in k-space and keeps the values of the pixels.
+    Interpolation is by zero filling (or cutting) in k-space and keeps the values of the pixels, but for ``encoding.gain``.
     """
     imgs = resize(imgs, encoding.crop_shape)
+    if encoding.gain != 1:
+        imgs = encoding.gain * imgs
     if encoding.crop_shape == encoding.recon_shape:
         return imgs
     pixels = math.prod(encoding.recon_shape) / math.prod(encoding.crop_shape)

@@ -1,6 +1,6 @@
 """One acquisition → samples at their place on the encoded grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ismrmrd
@@ -59,24 +59,37 @@ class Readout:
     Attributes:
         line: Row of the encoded grid.
         partition: Partition of the encoded grid; 0 in 2-D scans.
-        start: Column of the first sample.
-        grid: Columns of the grid that ``start`` counts on: the encoded matrix, or the image's where oversampling is gone already.
+        center: Which of the samples is the centre of k-space; may lie outside of those that are kept.
+        before: Samples before the centre and
+        after: from it on, those that are discarded included.
         data: complex64 ``(n_coils, n_samples)``.
+        unset: Whether ``center_sample`` is 0, as it also is where nobody set it.
     """
 
     line: int
     partition: int
-    start: int
-    grid: int
+    center: int
+    before: int
+    after: int
     data: ComplexArray
+    unset: bool = False
+
+    def fits(self, grid: int) -> bool:
+        """Whether the whole readout lies on a grid of so many columns, its centre on column ``grid // 2``."""
+        return self.before <= grid // 2 and self.after <= grid - grid // 2
+
+    def centred(self) -> "Readout":
+        """The same with its centre in the middle."""
+        n = self.before + self.after
+        return replace(self, center=self.center + n // 2 - self.before, before=n // 2, after=n - n // 2, unset=False)
 
 
 def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
-    """Discard, reverse and centre the samples of an acquisition.
+    """Discard and reverse the samples of an acquisition and find their place.
 
-    Line ``encoded_y // 2`` of the grid is the one that the encoding limits name as centre; column ``grid // 2`` is
-    ``center_sample``. Discarded samples count in the order of acquisition. A reversed readout of n samples runs from the other
-    end: after the flip its centre is ``n - center_sample``, so that a full even one keeps ``n / 2``.
+    Line ``encoded_y // 2`` of the grid is the one that the encoding limits name as centre; of the samples, ``center_sample`` is.
+    Discarded samples count in the order of acquisition. A reversed readout of n samples runs from the other end: after the flip
+    its centre is ``n - center_sample``, so that a full even one keeps ``n / 2``, and one less on a grid of odd length.
 
     Raises:
         NonFiniteError: A sample is NaN or infinite.
@@ -86,20 +99,23 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     if not np.isfinite(data).all():
         raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; check the receive chain and repeat the scan")
     line, partition = line_of(acq, encoding), partition_of(acq, encoding)
-    center = int(acq.center_sample)
-    # a readout reaches the edge of its grid on one side at least: if it fits the image's grid, oversampling is gone already
-    encoded_x, image_x = encoding.encoded_shape[1], encoding.image_shape[1]
-    grid = image_x if 2 * max(center, data.shape[1] - center) <= image_x + 1 else encoded_x
-    kept = kept_samples(acq, data.shape[1])
-    data, center = data[:, kept], center - kept.start
+    grid, n, before = encoding.encoded_shape[1], data.shape[1], int(acq.center_sample)
+    kept = kept_samples(acq, n)
+    center = before - kept.start
+    data = data[:, kept]
+    unset = before == 0 and n > 1
+    if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE) and not unset:
+        before, center = n - before - grid % 2, data.shape[1] - center - grid % 2
     if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
-        data, center = data[:, ::-1], data.shape[1] - center
-    start = grid // 2 - center
-    if start < 0 or start + data.shape[1] > grid:
+        data = data[:, ::-1]
+    readout = Readout(line, partition, center, before, n - before, data, unset)
+    kept_fit = center <= grid // 2 and data.shape[1] - center <= grid - grid // 2
+    if not kept_fit and not (unset and readout.centred().fits(grid)):
         raise EncodingError(
-            f"{describe(acq)}: {data.shape[1]} samples with centre {center} do not fit a readout of {grid} encoded samples"
+            f"{describe(acq)}: {data.shape[1]} samples with centre {center} do not fit a readout of {grid} encoded samples "
+            f"(center_sample {acq.center_sample}, discard_pre {acq.discard_pre}, discard_post {acq.discard_post})"
         )
-    return Readout(line=line, partition=partition, start=start, grid=grid, data=data)
+    return readout
 
 
 def kept_samples(acq: Any, n: int) -> slice:
@@ -140,25 +156,26 @@ def partition_of(acq: Any, encoding: Encoding) -> int:
     return partition
 
 
-def to_grid(readouts: list[Readout], encoding: Encoding) -> tuple[ComplexArray, CountArray]:
+def to_grid(readouts: list[Readout], encoding: Encoding, grid: int) -> tuple[ComplexArray, CountArray]:
     """Put readouts on the grid of the image: repeated samples averaged, readout oversampling removed.
 
     Each sample is the plain mean of its acquisitions, the estimate of least variance where their noise is the same.
 
     Args:
-        readouts: At least one; all of the same ``grid`` and coils.
+        readouts: At least one; all of the same coils.
         encoding: Gives the shapes.
+        grid: Columns of the grid that the readouts' samples lie on, see :mod:`untrained_recon.columns`.
 
     Returns:
         complex64 ``(n_coils, n_y, n_x)`` and int32 ``(n_y, n_x)``, the number of acquisitions of each sample; with ``n_z`` before
         ``n_y`` for 3-D scans.
     """
     n_y, n_x = encoding.image_shape
-    grid = readouts[0].grid
     ksp = np.zeros((len(readouts[0].data), encoding.partitions, n_y, grid), np.complex64)
     counts = np.zeros((encoding.partitions, n_y, grid), np.int32)
     for r in readouts:
-        columns = slice(r.start, r.start + r.data.shape[1])
+        start = grid // 2 - r.center
+        columns = slice(start, start + r.data.shape[1])
         ksp[:, r.partition, r.line, columns] += r.data
         counts[r.partition, r.line, columns] += 1
     ksp /= np.maximum(counts, 1)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import ismrmrd
 
-from untrained_recon.assemble import image_index, is_imaging
+from untrained_recon.assemble import begins_image, image_index
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import RawFileError, ReplayError
 from untrained_recon.header import parse_header
@@ -142,4 +142,4 @@ class _Expectation:
 
     def _makes_image(self, acq: ismrmrd.Acquisition) -> bool:
         # a readout of an unknown encoding space is for the gadget to refuse
-        return acq.encoding_space_ref < len(self._header.encodings) and is_imaging(acq, self._header)
+        return acq.encoding_space_ref < len(self._header.encodings) and begins_image(acq, self._header)

@@ -19,6 +19,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.images import MAPS, pixels_of, to_image
 from untrained_recon.jobs import Jobs
 from untrained_recon.pipeline import pick_device
+from untrained_recon.soundness import sound
 from untrained_recon.types import Encoding, KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -74,14 +75,15 @@ class Session:
             logger.info("scan %s: %s", self.name, remark)
         logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
-    def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]]) -> Iterator[KSpace]:
+    def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]], cut_before: bool = False) -> Iterator[KSpace]:
         """Acquisitions → the k-space of image after image, see :func:`untrained_recon.assemble.assemble`."""
-        return assemble(batches, self.header, self.config.scan)
+        return assemble(batches, self.header, self.config.scan, cut_before)
 
     def images(self, scan: Iterable[KSpace], kinds: Sequence[str], jobs: Jobs) -> Generator[ismrmrd.Image, None, None]:
         """Reconstruct image after image and yield the ISMRMRD images of each as soon as they are ready, in order.
 
-        What goes wrong in ``scan`` is raised after the images that were complete before it.
+        What goes wrong in ``scan`` is raised after the images that were complete before it. Of samples that no image can be made
+        of none is made, see :mod:`untrained_recon.soundness`.
 
         Args:
             scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
@@ -92,7 +94,7 @@ class Session:
         if not set(kinds) & set(MAPS) and config.evidence != EvidenceConfig():
             logger.warning("scan %s: maps of spread and noise leave as images only, not in image arrays; none are made", self.name)
             config = config.model_copy(update={"evidence": EvidenceConfig()})
-        feeder = _Feeder(scan, lambda data: jobs.submit(self.name, data, config, self._share()))
+        feeder = _Feeder(sound(scan), lambda data: jobs.submit(self.name, data, config, self._share()))
         feeder.start()
         try:
             for data, job, submitted in feeder.submitted():

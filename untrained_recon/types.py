@@ -11,7 +11,8 @@ Units
     Millimetres for fields of view and positions, seconds for durations unless a name says otherwise. After prewhitening the
     noise has standard deviation 1 in the real and in the imaginary part.
 Masks
-    Boolean, True where a sample was acquired. They come from the readout headers, never from zeros in the data.
+    Boolean, True where a sample was acquired. They come from the readout headers, never from zeros in the data, but for whole
+    readouts that are zero in every coil: these were not acquired.
 """
 
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Encoding:
         limits_y: Minimum and maximum of ``encodingLimits.kspace_encoding_step_1``; None where the header is silent.
         limits_z: The same of step 2.
         refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
+        gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
     """
 
     encoded_shape: tuple[int, int]
@@ -84,6 +86,7 @@ class Encoding:
     limits_y: StepLimits | None = None
     limits_z: StepLimits | None = None
     refusal: Exception | None = None
+    gain: float = 1.0
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -138,6 +141,7 @@ class KSpace:
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
         cautions: What is doubtful about the samples.
+        notes: What the header left open, and how it was read.
     """
 
     ksp: ComplexArray
@@ -151,6 +155,7 @@ class KSpace:
     weights: FloatArray | None = None
     averages: float = 1.0
     cautions: tuple[Caution, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def sampling(self) -> FloatArray:

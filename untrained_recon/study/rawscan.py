@@ -19,7 +19,7 @@ from untrained_recon.study.volume import Volume, header_for, lines_within_limits
 from untrained_recon.types import BoolArray, ComplexArray, ImageIndex
 
 DWELL_US = 5.0
-SETTINGS = ScanConfig(flush="close")
+SETTINGS = ScanConfig(flush="close", fill="matrix")
 
 
 class RawVolume(Volume):
