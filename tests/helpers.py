@@ -77,10 +77,11 @@ def stream(properties: dict[str, str], header: bytes, items: Iterable[Any], clos
     return b"".join(parts) + (struct.pack("<H", CLOSE) if close else b"")
 
 
-def play(data: bytes, serve: Callable[[socket.socket], None]) -> Answer:
+def play(data: bytes, serve: Callable[[socket.socket], None], ends: bool = False) -> Answer:
     """Feed bytes to ``serve`` (which talks to its end of a socket pair in a thread) and decode what comes back.
 
-    The sending end stays open until the answer has ended, as Gadgetron's does: a gadget that waits for more hangs here.
+    The sending end stays open until the answer has ended, as Gadgetron's does: a gadget that waits for more hangs here. Not so
+    where it ``ends``, as that of a host does which goes.
     """
     ours, theirs = socket.socketpair()
     ours.settimeout(TIMEOUT_S)
@@ -94,7 +95,7 @@ def play(data: bytes, serve: Callable[[socket.socket], None]) -> Answer:
         finally:
             theirs.close()
 
-    threads = [threading.Thread(target=run, daemon=True), threading.Thread(target=_send, args=(ours, data), daemon=True)]
+    threads = [threading.Thread(target=run, daemon=True), threading.Thread(target=_send, args=(ours, data, ends), daemon=True)]
     for thread in threads:
         thread.start()
     with ours:
@@ -105,9 +106,11 @@ def play(data: bytes, serve: Callable[[socket.socket], None]) -> Answer:
     return answer
 
 
-def _send(sock: socket.socket, data: bytes) -> None:
+def _send(sock: socket.socket, data: bytes, ends: bool) -> None:
     with contextlib.suppress(OSError):  # a gadget that gave up early: what it said is what the test checks
         sock.sendall(data)
+        if ends:
+            sock.shutdown(socket.SHUT_WR)
 
 
 def _receive_all(sock: socket.socket, answer: Answer) -> None:

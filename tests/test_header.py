@@ -85,9 +85,6 @@ def test_three_dimensional_and_interleaved_encodings() -> None:
     assert parse_header(named).encodings[0].interleaved == "phase"
 
 
-ONE_SLICE = with_limits(VOLUME, "slice", limits("slice", minimum=0, maximum=0, center=0))
-
-
 @pytest.mark.parametrize(
     ("limit", "center", "remark"),
     [
@@ -101,22 +98,10 @@ ONE_SLICE = with_limits(VOLUME, "slice", limits("slice", minimum=0, maximum=0, c
     ids=["no limits", "no centre", "left at 0", "all steps about 0", "some steps about 0", "given"],
 )
 def test_a_centre_that_is_not_given_is_that_of_the_matrix(limit: bytes, center: int, remark: str) -> None:
-    header = parse_header(with_limits(ONE_SLICE, STEP_2, limit))
+    header = parse_header(with_limits(VOLUME, STEP_2, limit))
     assert (header.encodings[0].partitions, header.encodings[0].center_z) == (9, center)
     assert remark in " ".join(header.remarks)
     assert bool(remark) == bool(header.remarks)
-
-
-def test_two_dimensional_scans_whose_matrix_has_partitions() -> None:
-    nothing = limits(STEP_2, minimum=0, maximum=0, center=0)
-    one_delivered = with_limits(ONE_SLICE, STEP_2, nothing).replace(b"<z>7</z>", b"<z>1</z>")
-    slices_as_partitions = with_limits(VOLUME, STEP_2, nothing)
-    for xml in (one_delivered, slices_as_partitions):
-        header = parse_header(xml)
-        assert (header.encodings[0].partitions, header.encodings[0].recon_partitions) == (1, 1)
-        assert "is taken for 2-D, though its encodedSpace.matrixSize.z is 9" in header.remarks[0]
-    steps = with_limits(one_delivered, STEP_2, limits(STEP_2, minimum=0, maximum=8, center=4))
-    assert parse_header(steps).encodings[0].partitions == 9
 
 
 def before(element: bytes, addition: bytes) -> Callable[[bytes], bytes]:

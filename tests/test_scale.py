@@ -39,11 +39,14 @@ def times(data: KSpace, factor: float) -> KSpace:
 def test_the_image_is_right_at_any_scale(factor: float, data: KSpace) -> None:
     expected = reconstruct_image(data, quick(**{"evidence.replicas": "4"}), CPU)
     found = reconstruct_image(times(data, factor), quick(**{"evidence.replicas": "4"}), CPU)
-    assert (found.method, found.iterations, found.chi2) == (expected.method, expected.iterations, pytest.approx(expected.chi2))
+    assert (found.method, found.iterations) == (expected.method, expected.iterations)
+    assert found.chi2 == pytest.approx(expected.chi2)
     np.testing.assert_allclose(found.magnitude / factor, expected.magnitude, rtol=1e-6)
-    assert found.noise is not None
-    assert expected.noise is not None
     if data.prewhitened:
+        assert found.noise is not None
+        assert found.noise.pixels is not None
+        assert expected.noise is not None
+        assert expected.noise.pixels is not None
         np.testing.assert_allclose(found.noise.pixels / factor, expected.noise.pixels, rtol=1e-4)
 
 

@@ -92,10 +92,7 @@ def _encoding(e: Any, where: str, notes: Notes, remarks: list[str]) -> Encoding:
     encoded = _space(e.encodedSpace, f"{where}.encodedSpace", notes)
     recon = encoded if e.reconSpace is None else _space(e.reconSpace, f"{where}.reconSpace", notes)
     n_x, n_y, n_z = encoded.matrix
-    step_1, step_2, slices = (_limit(e, name) for name in ("kspace_encoding_step_1", "kspace_encoding_step_2", "slice"))
-    if n_z > 1 and (why := _two_dimensional(step_2, slices, recon.matrix[2])):
-        remarks.append(f"{where} is taken for 2-D, though its encodedSpace.matrixSize.z is {n_z}: {why}")
-        n_z = 1
+    step_1, step_2 = (_limit(e, f"kspace_encoding_step_{n}") for n in (1, 2))
     if n_z > 1:
         for space in ("encodedSpace", "reconSpace"):
             _needed(getattr(e, space) or e.encodedSpace, "fieldOfView_mm", "z", f"{where}.{space}", notes)
@@ -143,20 +140,6 @@ def _require_memory(matrix: tuple[int, int, int], encoded: _Space, recon: _Space
             f"{where} of the ISMRMRD header: a matrix of {matrix} over {encoded.fov} mm, delivered as {recon.matrix} over "
             f"{recon.fov} mm, is too large"
         )
-
-
-def _two_dimensional(step_2: _Limit | None, slices: _Limit | None, recon_z: int) -> str:
-    """Why a scan is 2-D in spite of its encoded matrix; empty for a 3-D scan.
-
-    Some writers give the number of slices, or twice the one that there is, as the matrix along z.
-    """
-    if _steps(step_2) is not None:
-        return ""
-    if recon_z == 1:
-        return "one partition is delivered, and the limits announce no steps along z"
-    if step_2 is not None and slices is not None and slices.maximum > slices.minimum:
-        return "the limits announce slices, and no steps along z"
-    return ""
 
 
 def _center(limit: _Limit | None, n: int, where: str, remarks: list[str]) -> int:
