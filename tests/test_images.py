@@ -8,9 +8,10 @@ import pytest
 from tests.helpers import read_raw
 from untrained_recon import __version__
 from untrained_recon.assemble import assemble
+from untrained_recon.cautions import SENTENCES, Caution
 from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.header import parse_header
-from untrained_recon.images import image_number, series_index, to_image
+from untrained_recon.images import doubts, image_number, series_index, to_image
 from untrained_recon.types import EvidenceMap, Header, ImageIndex, KSpace, Reconstruction
 
 CONFIG = load_config("fast", {"seed": "7"})
@@ -138,3 +139,23 @@ def test_image_numbers_tell_all_images_of_a_scan_apart(scan: tuple[Header, list[
     assert numbers == list(range(1, 25))
     crowded = dataclasses.replace(encoding, counts=ImageIndex(1, 1, 1, 1, 1, 1000, 1000))
     assert 1 <= image_number(ImageIndex(0, 0, 0, 0, 0, 999, 999), crowded) <= 65535
+
+
+def test_cautions_and_fallbacks_are_in_comment_meta_and_summary_and_absent_where_there_are_none(
+    scan: tuple[Header, list[KSpace]],
+) -> None:
+    header, slices = scan
+    doubtful = dataclasses.replace(recon(), cautions=(Caution("model-misfit", "chi2 5.4, at most 2"), Caution("zero-lines")))
+    failed = dataclasses.replace(recon(), method="cg-sense", fallback_reason="FitError: diverged")
+    images = [
+        ismrmrd.Image.from_bytes(to_image("magnitude", found, slices[0], header, CONFIG).to_bytes())
+        for found in (recon(), doubtful, failed)
+    ]
+    good, cautioned, fallback = (image.meta for image in images)
+    assert not {"untrained_recon_cautions", "untrained_recon_fallback_reason"} & set(good)
+    assert "None" not in good.values()
+    assert cautioned["untrained_recon_cautions"] == ["model-misfit", "zero-lines"]
+    assert f"CAUTION model-misfit: {SENTENCES['model-misfit']} (chi2 5.4, at most 2)" in cautioned["GADGETRON_ImageComment"]
+    assert fallback["untrained_recon_fallback_reason"] == "FitError: diverged"
+    assert doubts(images) == "1 with CAUTION model-misfit; 1 with CAUTION zero-lines; 1 with FALLBACK"
+    assert doubts(images[:1]) == ""

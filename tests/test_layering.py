@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
+    {"cautions"},
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},

@@ -55,6 +55,7 @@ def replay(
 ) -> None:
     """Play RAW through the gadget as Gadgetron would, and store the images that come back."""
     from untrained_recon import report
+    from untrained_recon.images import doubts
     from untrained_recon.monitor import Monitor
     from untrained_recon.replay import replay as run
     from untrained_recon.replay import replay_through_server
@@ -74,7 +75,7 @@ def replay(
             images = run(raw, output, properties, monitor)
     if png is not None:
         report.save_pngs(images, png)
-    click.echo(f"{len(images)} images in {output}")
+    click.echo("; ".join(filter(None, (f"{len(images)} images in {output}", doubts(images)))))
 
 
 @cli.command()

@@ -1,5 +1,8 @@
 """Reconstructions as ISMRMRD images, ready for a Gadgetron chain or an image file."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 import ismrmrd
 import numpy as np
 
@@ -47,6 +50,16 @@ def counters_of(image: ismrmrd.Image) -> ImageIndex:
     """Which image of a scan an image of any series is."""
     encoding = (image.image_series_index - 1) // SERIES_PER_ENCODING
     return ImageIndex(encoding, *(getattr(image, name) for name in ImageIndex._fields[1:]))
+
+
+def doubts(images: Iterable[ismrmrd.Image]) -> str:
+    """How many of the images are fallbacks or carry cautions, for one line; empty where none does."""
+    found: Counter[str] = Counter()
+    for meta in (image.meta for image in images):
+        codes = meta.get("untrained_recon_cautions", [])
+        found.update([codes] if isinstance(codes, str) else codes)
+        found.update(["FALLBACK"] if "untrained_recon_fallback_reason" in meta else [])
+    return "; ".join(f"{n} with {name if name == 'FALLBACK' else f'CAUTION {name}'}" for name, n in found.most_common())
 
 
 def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, config: Config) -> ismrmrd.Image:
@@ -98,6 +111,7 @@ def _display(kind: str, magnitude: FloatArray, recon: Reconstruction, header: He
     if recon.fallback_reason:
         comment = f"CONVENTIONAL FALLBACK {recon.method}, not the un-trained network: {recon.fallback_reason}"
         series = f"FALLBACK_{recon.method.upper()}"
+    comment = "; ".join([comment, *(f"CAUTION {caution.code}: {caution}" for caution in recon.cautions)])
     history = [series, recon.method.upper()]
     if kind in MAPS:
         comment, series, history = f"{MAPS[kind]}; {comment}", f"{series}_{kind.upper()}", [*history, kind.upper()]
@@ -135,7 +149,7 @@ def _sampling(data: KSpace) -> dict[str, str | list[str]]:
 
 def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str, str | list[str]]:
     maps = {"spread_map": recon.spread, "noise_map": recon.noise}
-    return {
+    attributes: dict[str, str | list[str]] = {
         "untrained_recon_version": __version__,
         "untrained_recon_config": config.name,
         "untrained_recon_config_hash": config.hash,
@@ -158,4 +172,6 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_device": recon.device,
         "untrained_recon_acceleration": f"{data.acceleration:.3f}",
         "untrained_recon_noise_scan": "applied" if data.prewhitened else "none seen",  # a gadget before ours may have whitened
+        "untrained_recon_cautions": [caution.code for caution in recon.cautions],
     }
+    return {name: value for name, value in attributes.items() if value}  # an empty value would be read back as "None"

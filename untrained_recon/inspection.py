@@ -93,6 +93,7 @@ def _describe_header(header: Header, summary: Summary) -> None:
 
 def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
     kinds: Counter[tuple[str, int]] = Counter()
+    cautions: Counter[str] = Counter()
     try:
         for data in assemble(([acq] for acq in raw.acquisitions()), header, ScanConfig()):
             calib_mask = data.calib_mask
@@ -100,8 +101,10 @@ def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
                 calib_mask = np.any(calib_mask, axis=plane_axis(data.mask))
             acs = calibration_width(calib_mask)
             lines = data.mask.any(axis=-1)
+            cautions.update(f"CAUTION {caution.code}: {caution}" for caution in data.cautions)
             kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
     finally:
         summary.facts.append(("images", "; ".join(f"{n} with {text}" for (text, _), n in kinds.most_common()) or "none"))
+    summary.remarks += [f"{n} images: {text}" for text, n in cautions.most_common()]
     if any(acs < FEWEST_LINES for _, acs in kinds):
         summary.remarks.append(f"images with fewer than {FEWEST_LINES} ACS lines are reconstructed without sensitivity maps")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from untrained_recon.cautions import distinct
 from untrained_recon.coils import low_resolution_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
@@ -111,6 +112,7 @@ def _finish(data: KSpace, solution: Solution, device: torch.device, start: float
         refinement_stop=solution.refinement_stop,
         held_out_error=solution.held_out_error,
         chi2=solution.chi2,
+        cautions=distinct((*data.cautions, *solution.cautions)),
         seconds=time.perf_counter() - start,
         device=str(device),
     )

@@ -101,6 +101,8 @@ class Session:
                 feeder.release(data)
                 self._count(recon, time.monotonic() - submitted)
                 logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
+                for caution in recon.cautions:
+                    logger.warning("%s: %s: %s", data.index, caution.code, caution)
                 for kind in kinds:
                     if pixels_of(kind, recon) is not None:
                         yield to_image(kind, recon, data, self.header, self.config)

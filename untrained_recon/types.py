@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from untrained_recon.cautions import Caution
+
 ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -125,6 +127,7 @@ class KSpace:
             number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
+        cautions: What is doubtful about the samples.
     """
 
     ksp: ComplexArray
@@ -137,6 +140,7 @@ class KSpace:
     prewhitened: bool
     weights: FloatArray | None = None
     averages: float = 1.0
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def sampling(self) -> FloatArray:
@@ -184,6 +188,7 @@ class Reconstruction:
         device: Where it ran.
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
+        cautions: What is doubtful about the image, that of its samples included; of each code one.
     """
 
     magnitude: FloatArray
@@ -201,3 +206,4 @@ class Reconstruction:
     device: str
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
+    cautions: tuple[Caution, ...] = ()

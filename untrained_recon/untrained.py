@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from untrained_recon.cautions import Caution
 from untrained_recon.coils import estimate_map_sets
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Solution:
-    """Coil images and how they came about; those from ``method`` to ``chi2`` are those of ``types.Reconstruction``.
+    """Coil images and how they came about; those from ``method`` to ``cautions`` are those of ``types.Reconstruction``.
 
     Attributes:
         coil_imgs: complex ``(n_coils, *encoding.recon_shape)``.
@@ -44,6 +45,7 @@ class Solution:
     refinement_stop: str = ""
     held_out_error: float = math.nan
     chi2: float = math.nan
+    cautions: tuple[Caution, ...] = ()
     alone: Callable[[], list[Tensor]] = list
     again: Again | None = None
 

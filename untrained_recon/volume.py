@@ -11,6 +11,7 @@ import numpy as np
 import sigpy
 import torch
 
+from untrained_recon.cautions import distinct
 from untrained_recon.coils import compress
 from untrained_recon.config import Config
 from untrained_recon.fit import Callback
@@ -173,6 +174,7 @@ def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconst
         device=planes[0].device,
         spread=_stacked_maps([p.spread for p in planes], axis),
         noise=_stacked_maps([p.noise for p in planes], axis),
+        cautions=distinct(caution for p in planes for caution in p.cautions),
     )
 
 
