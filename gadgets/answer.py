@@ -9,7 +9,7 @@ import ismrmrd
 
 from gadgets.connection import GadgetConnection
 from gadgets.writers import image_array_bytes
-from untrained_recon.images import possible_series
+from untrained_recon.images import for_array, possible_series
 from untrained_recon.jobs import Jobs
 from untrained_recon.stream import Session
 from untrained_recon.types import KSpace
@@ -40,7 +40,7 @@ def send_images(
     array: list[ismrmrd.Image] = []
     with closing(session.images(scan, ["complex"], jobs, connection.note)) as images:
         for image in images:
-            array.append(image)
+            array.append(for_array(image))
             shape = shapes[0] if shapes else (1, 1, 1)
             if len(array) == math.prod(shape):
                 connection.send_bytes(image_array_bytes(array, shape))

@@ -250,25 +250,3 @@ def message_of(error: Exception) -> str:
     if isinstance(error, ReconError):
         return f"{type(error).__name__}: {error}"
     return f"internal error, see the gadget's log ({type(error).__name__}: {error})"
-
-
-def gadget_for(message_id: int, answer: Answer) -> Callable[[Connection], None]:
-    """A target that takes one kind of message and serves one scan with fits of its own.
-
-    Args:
-        message_id: The kind of message; all others pass through.
-        answer: Sends back what the messages become.
-    """
-
-    @gadget
-    def reconstruct(connection: GadgetConnection) -> None:
-        # imported here so that a broken installation is reported to the host like any other failure
-        from untrained_recon.jobs import LocalJobs
-        from untrained_recon.stream import Session
-
-        session = Session(connection.header_xml, connection.properties)
-        connection.accept(message_id)
-        with LocalJobs(session.device) as jobs:
-            answer(connection, session, connection, jobs)
-
-    return reconstruct

@@ -9,9 +9,10 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
+    {"stockmeta"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
-    {"completion", "scope"},
+    {"completion", "scope", "lines"},
     {"networks.generator", "networks.unet"},
     {"networks.decoder", "networks.deep_image_prior"},
     {"networks.conv_decoder", "networks.deep_decoder"},

@@ -18,6 +18,7 @@ from untrained_recon.errors import (
     NoiseError,
     NonFiniteError,
 )
+from untrained_recon.lines import Lines
 from untrained_recon.noise import NoiseScan
 from untrained_recon.readout import (
     Readout,
@@ -30,7 +31,7 @@ from untrained_recon.readout import (
     to_grid,
 )
 from untrained_recon.scope import Scope
-from untrained_recon.types import ComplexArray, CountArray, Encoding, FloatArray, Header, ImageIndex, KSpace
+from untrained_recon.types import ComplexArray, CountArray, Encoding, FloatArray, Header, ImageIndex, KSpace, TimeRanges
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,13 @@ def gridded(readouts: list[Readout], encoding: Encoding, noise: NoiseScan | None
 
 
 def kspace(
-    index: ImageIndex, encoding: Encoding, reference: Any, samples: Samples, calibration: Samples | None, prewhitened: bool
+    index: ImageIndex,
+    encoding: Encoding,
+    reference: Any,
+    samples: Samples,
+    calibration: Samples | None,
+    prewhitened: bool,
+    times: TimeRanges,
 ) -> KSpace:
     """The k-space of one image.
 
@@ -95,6 +102,7 @@ def kspace(
         samples: Its samples on the grid, and of how many acquisitions each is the mean.
         calibration: The same of the readouts that calibrate; without, the image's own centre does.
         prewhitened: Whether a noise scan was applied.
+        times: When its imaging readouts were acquired.
     """
     ksp, counts = samples
     calib, calib_counts = samples if calibration is None else calibration
@@ -111,6 +119,7 @@ def kspace(
         prewhitened=prewhitened,
         weights=_weights(counts),
         averages=float(counts[mask].mean()),
+        times=times,
     )
 
 
@@ -152,23 +161,6 @@ def encoding_of(acq: ismrmrd.Acquisition, header: Header) -> Encoding:
     return header.encodings[acq.encoding_space_ref]
 
 
-class _Lines:
-    """Readouts of one image, with the header of the one nearest to the centre of k-space."""
-
-    def __init__(self) -> None:
-        self.readouts: list[Readout] = []
-        self.reference = ismrmrd.AcquisitionHeader()
-        self._distance = float("inf")
-
-    def add(self, readout: Readout, acq: ismrmrd.Acquisition, encoding: Encoding) -> None:
-        if self.readouts and readout.grid != self.readouts[0].grid:
-            raise AcquisitionError(f"{describe(acq)} has another readout length than the lines before it")
-        away_y, away_z = readout.line - encoding.encoded_shape[0] // 2, readout.partition - encoding.partitions // 2
-        if (distance := float(np.hypot(away_y, away_z))) < self._distance:
-            self._distance, self.reference = distance, acq.getHead()
-        self.readouts.append(readout)
-
-
 class Assembler:
     """State of one scan: see :func:`assemble`."""
 
@@ -178,9 +170,9 @@ class Assembler:
         self._scope = Scope(header)
         self._completion = Completion(header, settings)
         self._noise = NoiseScan(header.noise_bandwidth)
-        self._open: dict[ImageIndex, _Lines] = {}
+        self._open: dict[ImageIndex, Lines] = {}
         self._done: set[ImageIndex] = set()
-        self._calibration: dict[ImageIndex, _Lines] = {}  # by calibration_key
+        self._calibration: dict[ImageIndex, Lines] = {}  # by calibration_key
         self._calibrated: dict[ImageIndex, Samples] = {}
         self._n_coils: int | None = None
         self._skipped = 0
@@ -202,7 +194,7 @@ class Assembler:
         self._check_coils(acq)
         readout, index = place(acq, encoding), image_index(acq, self._settings)
         if encoding.interleaved or (encoding.separate_calibration and is_calibration(acq)):
-            self._calibration.setdefault(calibration_key(index, encoding), _Lines()).add(readout, acq, encoding)
+            self._calibration.setdefault(calibration_key(index, encoding), Lines()).add(readout, acq, encoding)
         if not is_imaging(acq, self._header):
             return []
         if index in self._done:
@@ -210,7 +202,7 @@ class Assembler:
                 f"{describe(acq)} belongs to an image that was sent at LAST_IN_SLICE ({index}); "
                 "set scan.flush to close for this sequence"
             )
-        self._open.setdefault(index, _Lines()).add(readout, acq, encoding)
+        self._open.setdefault(index, Lines()).add(readout, acq, encoding)
         return [i for i in self._completion.add(acq, index) if i in self._open and self._may_leave(i)]
 
     def remaining(self) -> list[ImageIndex]:
@@ -234,7 +226,8 @@ class Assembler:
         self._done.add(index)
         encoding = self._header.encodings[index.encoding]
         samples = gridded(lines.readouts, encoding, self._noise, lines.reference.sample_time_us)
-        return kspace(index, encoding, lines.reference, samples, self._calibration_of(index), bool(self._noise))
+        times = TimeRanges.of(lines.stamps)
+        return kspace(index, encoding, lines.reference, samples, self._calibration_of(index), bool(self._noise), times)
 
     def _calibration_of(self, index: ImageIndex) -> Samples | None:
         encoding = self._header.encodings[index.encoding]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from untrained_recon.assemble import Samples, calibration_key, encoding_of, gridded, image_index, kspace
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError
-from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of
-from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
+from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
+from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, TimeRanges
 
 Cell = tuple[int, int, int]
 """Place along N, S and LOC."""
@@ -108,7 +108,8 @@ class _Sorted:
         reference, encoding = self._reference(cells)
         index = image_index(reference, self._settings)
         samples = gridded(self._readouts(cells, encoding), encoding)
-        return kspace(index, encoding, reference, samples, self._calibration(cells, index, encoding), prewhitened=False)
+        times = TimeRanges.of(stamps_of(head) for cell in cells for _, _, head in self._data.lines(cell))
+        return kspace(index, encoding, reference, samples, self._calibration(cells, index, encoding), False, times)
 
     def _reference(self, cells: list[Cell]) -> tuple[Any, Encoding]:
         """Header of the line nearest to the centre of k-space, and its encoding space."""
@@ -116,7 +117,7 @@ class _Sorted:
         if not lines:
             raise NoImagingDataError("a buffer holds no acquired line (N {}, S {}, LOC {})".format(*cells[0]))
         n_x, n_y, n_z = self._data.data.shape[:3]
-        *_, reference = min(lines, key=lambda line: np.hypot(line[0] - n_y // 2, line[1] - n_z // 2))
+        *_, reference = min(lines, key=lambda line: (np.hypot(line[0] - n_y // 2, line[1] - n_z // 2), line[1], line[0]))
         encoding = encoding_of(reference, self._header)
         encoded_y, encoded_x = encoding.encoded_shape
         if (n_y, n_z) != (encoded_y, encoding.partitions) or n_x not in (encoding.image_shape[1], encoded_x):

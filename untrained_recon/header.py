@@ -7,7 +7,7 @@ from ismrmrd import xsd
 from xsdata.exceptions import ConverterWarning
 
 from untrained_recon.errors import HeaderError, UnsupportedScanError
-from untrained_recon.types import Encoding, Header, ImageIndex
+from untrained_recon.types import Encoding, Header, ImageIndex, Measurement
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")
@@ -36,6 +36,10 @@ def parse_header(xml: bytes) -> Header:
         noise_bandwidth=bandwidth if isinstance(bandwidth, float) and bandwidth > 0 else DEFAULT_NOISE_BANDWIDTH,
         protocol_name=getattr(measurement, "protocolName", None) or "",
         diffusion=bool(getattr(document.sequenceParameters, "diffusion", None)),
+        measurement=Measurement(
+            measurement_id=getattr(measurement, "measurementID", None) or "",
+            patient_position=getattr(getattr(measurement, "patientPosition", None), "value", ""),
+        ),
     )
 
 

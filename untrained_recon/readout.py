@@ -47,6 +47,11 @@ def is_calibration(acq: Any) -> bool:
     return any(acq.is_flag_set(flag) for flag in flags)
 
 
+def stamps_of(acq: Any) -> tuple[int, ...]:
+    """Time stamps of a readout (or its header): acquisition, then physiology."""
+    return (acq.acquisition_time_stamp, *acq.physiology_time_stamp)
+
+
 def describe(acq: Any) -> str:
     """Where a readout stands in the scan, for messages."""
     return f"acquisition {acq.scan_counter} (slice {acq.idx.slice}, step 1 {acq.idx.kspace_encode_step_1})"

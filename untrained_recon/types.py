@@ -14,6 +14,7 @@ Masks
     Boolean, True where a sample was acquired. They come from the readout headers, never from zeros in the data.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -91,6 +92,19 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """``measurementInformation`` of the ISMRMRD XML header; empty where it is silent.
+
+    Attributes:
+        measurement_id: ``measurementID``.
+        patient_position: ``patientPosition``: HFS, FFP, …
+    """
+
+    measurement_id: str = ""
+    patient_position: str = ""
+
+
+@dataclass(frozen=True)
 class Header:
     """What reconstruction takes from the ISMRMRD XML header.
 
@@ -99,12 +113,36 @@ class Header:
         noise_bandwidth: ``acquisitionSystemInformation.relativeReceiverNoiseBandwidth``, 0.793 where the header is silent.
         protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
         diffusion: Whether ``sequenceParameters`` describe diffusion weighting.
+        measurement: Who was measured and how they lay, for the record in the images.
     """
 
     encodings: tuple[Encoding, ...]
     noise_bandwidth: float
     protocol_name: str
     diffusion: bool = False
+    measurement: Measurement = Measurement()
+
+
+@dataclass(frozen=True)
+class TimeRanges:
+    """Earliest and latest time stamps of the imaging readouts of an image, in the scanner's ticks.
+
+    Attributes:
+        acquisition: ``acquisition_time_stamp``; readouts where it is 0 have none. ``(0, 0)`` where no readout has one.
+        physiology: ``physiology_time_stamp``, each of its values, of the same readouts.
+    """
+
+    acquisition: tuple[int, int] = (0, 0)
+    physiology: tuple[tuple[int, int], ...] = ((0, 0),) * 3
+
+    @classmethod
+    def of(cls, stamps: Iterable[tuple[int, ...]]) -> "TimeRanges":
+        """The ranges of readouts by their time stamps, each of the acquisition and of the physiology."""
+        columns = list(zip(*(stamp for stamp in stamps if stamp[0] > 0), strict=True))
+        if not columns:
+            return cls()
+        acquisition, *physiology = ((min(column), max(column)) for column in columns)
+        return cls(acquisition, tuple(physiology))
 
 
 @dataclass(frozen=True)
@@ -127,6 +165,7 @@ class KSpace:
             number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
+        times: When the image was acquired.
         cautions: What is doubtful about the samples.
     """
 
@@ -140,6 +179,7 @@ class KSpace:
     prewhitened: bool
     weights: FloatArray | None = None
     averages: float = 1.0
+    times: TimeRanges = TimeRanges()
     cautions: tuple[Caution, ...] = ()
 
     @property
