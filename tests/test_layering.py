@@ -12,7 +12,7 @@ LEVELS = [
     {"stockmeta"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
-    {"completion", "scope", "lines"},
+    {"completion", "scope", "lines", "repeat"},
     {"networks.generator", "networks.unet"},
     {"networks.decoder", "networks.deep_image_prior"},
     {"networks.conv_decoder", "networks.deep_decoder"},
@@ -54,7 +54,7 @@ LEVELS = [
     {"study.reproduce.figures"},
     {"study.reproduce.layers"},
     {"study.reproduce.targets"},
-    {"cli_service", "cli_data", "cli_study", "cli_integration"},
+    {"cli_service", "cli_data", "cli_study", "cli_integration", "cli_config"},
     {"cli_reproduce", "cli_quality"},
     {"cli"},
 ]

@@ -10,7 +10,6 @@ import numpy as np
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
-    AcquisitionError,
     ChannelCountError,
     EncodingError,
     LateAcquisitionError,

@@ -175,6 +175,7 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_version": __version__,
         "untrained_recon_config": config.name,
         "untrained_recon_config_hash": config.hash,
+        "untrained_recon_settings": config.changes(),
         "untrained_recon_seed": str(config.seed),
         "untrained_recon_method": recon.method,
         "untrained_recon_fallback_reason": recon.fallback_reason,
