@@ -10,6 +10,7 @@ import numpy as np
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
+    AcquisitionError,
     ChannelCountError,
     EncodingError,
     LateAcquisitionError,
@@ -24,6 +25,7 @@ from untrained_recon.readout import (
     describe,
     is_calibration,
     is_calibration_only,
+    is_compressed,
     is_noise,
     is_object_line,
     place,
@@ -178,6 +180,11 @@ class Assembler:
 
     def add(self, acq: ismrmrd.Acquisition) -> list[ImageIndex]:
         """Take one acquisition; return the images that can be closed now."""
+        if is_compressed(acq):
+            raise AcquisitionError(
+                f"{describe(acq)} is still compressed; its chain needs the reader GadgetIsmrmrdAcquisitionMessageReader of "
+                "gadgetron_mricore, or a client without -P and -T"
+            )
         if is_noise(acq):
             if self._done:
                 raise NoiseError(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from untrained_recon.assemble import Samples, calibration_key, encoding_of, gridded, image_index, kspace
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError
+from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError, NonFiniteError
 from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
 from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, TimeRanges
 
@@ -38,7 +38,7 @@ class Buffer:
         if self.data.ndim != 7 or self.headers.shape != (*self.data.shape[1:3], *self.data.shape[4:]):
             raise EncodingError(f"a buffer of shape {self.data.shape} has headers of shape {self.headers.shape}")
         if not np.isfinite(self.data).all():
-            raise NonFiniteError("a buffer holds NaN or Inf samples; check the receive chain and repeat the scan")
+            raise NonFiniteError(f"a buffer holds NaN or Inf samples; {NOT_FINITE}")
 
     def nearest(self, cell: Cell) -> Cell:
         """The cell itself; where the buffer has fewer N or S, the last one serves."""

@@ -7,7 +7,7 @@ import ismrmrd
 import numpy as np
 import sigpy
 
-from untrained_recon.errors import EncodingError, NonFiniteError
+from untrained_recon.errors import NOT_FINITE, EncodingError, NonFiniteError
 from untrained_recon.types import ComplexArray, CountArray, Encoding
 
 NOT_IMAGING = (
@@ -21,6 +21,13 @@ NOT_IMAGING = (
     ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
     ismrmrd.ACQ_IS_PHASE_STABILIZATION,
 )
+
+COMPRESSED = tuple(getattr(ismrmrd, f"ACQ_COMPRESSION{n}") for n in range(1, 5))
+
+
+def is_compressed(acq: ismrmrd.Acquisition) -> bool:
+    """Whether the samples are still those of a compression, which the host's reader ought to have undone."""
+    return any(acq.is_flag_set(flag) for flag in COMPRESSED)
 
 
 def is_noise(acq: ismrmrd.Acquisition) -> bool:
@@ -89,7 +96,7 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     """
     data = np.asarray(acq.data)
     if not np.isfinite(data).all():
-        raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; check the receive chain and repeat the scan")
+        raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; {NOT_FINITE}")
     line, partition = line_of(acq, encoding), partition_of(acq, encoding)
     center = int(acq.center_sample)
     # a readout reaches the edge of its grid on one side at least: if it fits the image's grid, oversampling is gone already
