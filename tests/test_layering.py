@@ -8,11 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
-    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
+    {"errors", "types", "wire", "chain", "chainparts", "meter", "neighbour", "schema"},
     {"stockmeta"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
-    {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
-    {"completion", "scope", "lines", "repeat"},
+    {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon", "chainours"},
+    {"completion", "scope", "lines", "repeat", "chaincheck"},
     {"networks.generator", "networks.unet"},
     {"networks.decoder", "networks.deep_image_prior"},
     {"networks.conv_decoder", "networks.deep_decoder"},

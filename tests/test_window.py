@@ -69,7 +69,12 @@ def test_no_image_is_shown_white_after_the_gadgets_of_its_chain(
     for item in scaled:
         item.data[:] *= scale
     arrays: list[ismrmrd.Image] = []
-    monkeypatch.setattr("gadgets.answer.image_array_bytes", lambda images, _: [arrays.extend(images), b""][1])
+
+    def keep(images: list[ismrmrd.Image], _: object) -> bytes:
+        arrays.extend(images)
+        return b""  # the double of the host takes no image arrays
+
+    monkeypatch.setattr("gadgets.answer.image_array_bytes", keep)
 
     def serve(sock: socket.socket) -> None:
         with GadgetConnection(sock) as connection:

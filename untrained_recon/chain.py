@@ -43,8 +43,8 @@ HOW_TO = """
     File: on the server $GADGETRON_HOME/share/gadgetron/config/NAME.xml; the client names it with -c:
         gadgetron_ismrmrd_client -a SERVER -p 9002 -f RAW.h5 -o IMAGES.h5 -c NAME.xml
     or sends its own copy with -C NAME.xml instead.
-    Version: <version>2</version> is required. Gadgetron refuses a chain of this form without it, and ignores <external> in its old
-        form: no image, no message.
+    Version: the element version must be there and say 2. Gadgetron refuses a chain of this form without it, and in its old form
+        (gadgetronStreamConfiguration) it ignores external gadgets: no image, no message.
     Python: {python}
 """
 EXECUTED = """the first of python, python3 on the PATH of the server that is 3.6 or newer is started for every scan; the package
