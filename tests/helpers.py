@@ -175,10 +175,10 @@ def _text(message_id: int, payload: bytes) -> bytes:
 
 
 class Server:
-    """A stand-in for a running Gadgetron: it takes one client and answers with what ``answer`` makes of the whole input."""
+    """A stand-in for a running Gadgetron: it takes clients in turn and answers with what ``answer`` makes of the whole input."""
 
-    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
-        self._answer = answer
+    def __init__(self, answer: Callable[[bytes], bytes], clients: int = 1) -> None:
+        self._answer, self._clients = answer, clients
         self._listener = socket.create_server(("localhost", 0))
         self.address = f"localhost:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -192,9 +192,10 @@ class Server:
         self._listener.close()
 
     def _serve(self) -> None:
-        client, _ = self._listener.accept()
-        with client:
-            data = bytearray()
-            while not data.endswith(struct.pack("<H", CLOSE)):
-                data += client.recv(1 << 16)
-            client.sendall(self._answer(bytes(data)))
+        for _ in range(self._clients):
+            client, _ = self._listener.accept()
+            with client:
+                data = bytearray()
+                while not data.endswith(struct.pack("<H", CLOSE)):
+                    data += client.recv(1 << 16)
+                client.sendall(self._answer(bytes(data)))

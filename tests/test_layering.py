@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
-    {"errors", "types", "wire", "chain", "chainparts", "meter", "neighbour", "schema"},
+    {"errors", "types", "wire", "chain", "chainparts", "compression", "meter", "neighbour", "schema"},
     {"stockmeta"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon", "chainours"},
@@ -29,7 +29,8 @@ LEVELS = [
     {"volume"},
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
-    {"replay", "bench", "bench_images", "integration"},
+    {"replay", "bench", "bench_images", "findings"},
+    {"integration"},
     {"junit", "bench_speed"},
     {"study.volume"},
     {
