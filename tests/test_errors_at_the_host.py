@@ -13,7 +13,8 @@ import torch
 
 from gadgets import acquisitions, buckets, buffers
 from gadgets.connection import GadgetConnection
-from tests.helpers import Answer, host, play, read_raw, stream
+from gadgets.mrd import MRD
+from tests.helpers import TIMEOUT_S, Answer, host, play, read_raw, stream
 from tests.streams import bucket_bytes, recon_data_bytes
 from tests.test_service import running
 from untrained_recon.config import Config
@@ -21,7 +22,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.readout import line_of
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.volume import reconstruct_image
-from untrained_recon.wire import CLOSE
+from untrained_recon.wire import CLOSE, TEXT
 
 QUICK = {"config": "fast", "recon.method": "zero-filled", "device": "cpu", "output.form": "images"}
 CLOSED = struct.pack("<H", CLOSE)
@@ -155,15 +156,36 @@ def test_a_scan_that_goes_on_for_long_is_followed_to_its_close(
 
 @pytest.mark.parametrize("origin", ["configuration", "sample", "device"])
 def test_a_host_that_never_says_close_is_told_when_it_has_been_silent(
-    origin: str, scan: Scan, monkeypatch: pytest.MonkeyPatch
+    origin: str, scan: Scan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if origin == "device":
         monkeypatch.setattr("untrained_recon.jobs.reconstruct_image", reconstruct_first)
-        answer = execute("acquisitions", started(scan[0]) + messages("acquisitions", scan, scan[1]))
-        assert_told(answer, "internal error, see the gadget's log (RuntimeError", 1)
-        return
-    make, error, images = ORIGINS[origin]
-    assert_told(execute("acquisitions", make("acquisitions", scan)), error, images)
+        data = started(scan[0]) + messages("acquisitions", scan, scan[1])
+        error, images = "internal error, see the gadget's log (RuntimeError", 1
+    else:
+        make, error, images = ORIGINS[origin]
+        data = make("acquisitions", scan)
+    assert_told(execute("acquisitions", data), error, images)
+    log = [record.message for record in caplog.records]
+    assert log.index("the scan failed") < next(n for n, text in enumerate(log) if "its CLOSE is not waited for" in text)
+
+
+def test_a_busy_service_refuses_after_the_data(scan: Scan) -> None:
+    with running(max_scans=0) as service:
+        data = started(scan[0]) + messages("acquisitions", scan, scan[1]) + CLOSED
+        answer = host(socket.create_connection(service.addresses[0]), data)
+    assert_told(answer, "ServiceBusyError", 0)
+
+
+def test_a_scanner_hears_of_an_error_at_once_and_gets_its_close_after_its_own(scan: Scan) -> None:
+    with running(protocol=MRD) as service, socket.create_connection(service.addresses[0], timeout=TIMEOUT_S) as sock:
+        sock.sendall(started(scan[0], {"config": "nothing"}) + messages("acquisitions", scan, scan[1][:2]))
+        read = sock.makefile("rb").read
+        message_id, length = struct.unpack("<HI", read(6))
+        assert message_id == TEXT
+        assert read(length).startswith(b"ERROR    ConfigError: ")
+        sock.sendall(messages("acquisitions", scan, scan[1][2:]) + CLOSED)
+        assert read() == CLOSED
 
 
 class Hasty(GadgetConnection):
