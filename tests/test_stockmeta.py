@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -10,12 +12,15 @@ import pytest
 
 from tests.helpers import acquisition, read_raw
 from tests.test_images import recon
+from tests.test_recordings import messages, recording, through_gadget
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.header import parse_header
 from untrained_recon.images import for_array, image_number, to_image
+from untrained_recon.readout import is_noise
 from untrained_recon.stockmeta import stock_attributes
 from untrained_recon.types import Header, ImageIndex, KSpace, Measurement, TimeRanges
+from untrained_recon.wire import ACQUISITION, RECON_DATA
 
 CONFIG = load_config("fast")
 
@@ -108,3 +113,46 @@ def test_images_in_arrays_are_magnitudes_of_the_first_series_without_a_window(sc
 def test_a_volume_takes_as_many_numbers_as_it_has_partitions(scan: tuple[Header, list[KSpace]]) -> None:
     encoding = dataclasses.replace(scan[1][0].encoding, partitions=8, recon_partitions=6, counts=ImageIndex(1, 1, 1, 1, 1, 3, 1))
     assert [image_number(ImageIndex(0, 0, 0, 0, 0, r, 0), encoding) for r in range(3)] == [1, 9, 17]
+
+
+def stock_choice(bit: Any, offset: int) -> tuple[int, list[int]]:
+    """GenericReconGadget::compute_image_header of Gadgetron 4.7.2 for 2-D: the header it takes its stamp from, and the range."""
+    heads = bit.data.headers[:, 0, 0, 0, 0]
+    best, chosen = len(heads) + 1, None
+    for head in heads:
+        if (distance := abs(head.idx.kspace_encode_step_1 + offset - len(heads) // 2)) < best:
+            best, chosen = distance, head
+    assert chosen is not None
+    stamps = [head.acquisition_time_stamp for head in heads if head.acquisition_time_stamp > 0]
+    return chosen.acquisition_time_stamp, [min(stamps), max(stamps)]
+
+
+@pytest.mark.parametrize(
+    ("name", "offset"), [("brain16_gre_r3", 0), ("ge_frfse_3slice_r2", 0), ("brain8_pd_pf6_8", 32), ("brain8_pd_wave", 0)]
+)
+def test_stamps_of_recorded_buffers_are_stocks(name: str, offset: int, shared: Callable[[str], Path]) -> None:
+    path = shared(f"gadgetron/{name}_recondata.to_gadget.bin.gz")
+    answer = through_gadget(f"{name}_recondata", path, {"recon.method": "zero-filled"})
+    bits = [bit for message_id, data in messages(recording(path)) if message_id == RECON_DATA for bit in data]
+    for image, bit in zip(answer.images, bits, strict=True):
+        stamp, times = stock_choice(bit, offset)
+        assert image.acquisition_time_stamp == stamp
+        assert [int(value) for value in image.meta["acquisition_time_range"]] == times
+
+
+@pytest.mark.parametrize("name", ["brain16_gre_r3", "ge_frfse_3slice_r2", "brain8_pd_wave"])
+def test_acquisitions_and_buckets_stamp_the_nearest_readout_and_know_the_same_times(
+    name: str, shared: Callable[[str], Path]
+) -> None:
+    path = shared(f"gadgetron/{name}_acquisitions.to_gadget.bin.gz")
+    lines = [acq for message_id, acq in messages(recording(path)) if message_id == ACQUISITION and not is_noise(acq)]
+    found = {}
+    for kind in ("acquisitions", "bucket", "recondata"):
+        file = shared(f"gadgetron/{name}_{kind}.to_gadget.bin.gz")
+        found[kind] = {i.slice: i for i in through_gadget(f"{name}_{kind}", file, {"recon.method": "zero-filled"}).images}
+    for number, image in found["acquisitions"].items():
+        nearest = min((acq for acq in lines if acq.idx.slice == number), key=lambda acq: abs(acq.idx.kspace_encode_step_1 - 64))
+        assert image.acquisition_time_stamp == nearest.acquisition_time_stamp
+        assert found["bucket"][number].acquisition_time_stamp == nearest.acquisition_time_stamp
+        ranges = [found[kind][number].meta["acquisition_time_range"] for kind in found]
+        assert ranges == ranges[:1] * 3
