@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget_for
+from gadgets.connection import GadgetConnection
+from gadgets.target import gadget_for
 from untrained_recon.wire import RECON_DATA
 
 if TYPE_CHECKING:

@@ -75,9 +75,10 @@ class MrdConnection(GadgetConnection):
         except OSError as error:
             logger.warning("the scanner was gone before it could be told: %s", error)
 
-    def send_error(self, text: str) -> None:
-        """Tell the scanner what went wrong."""
+    def report(self, text: str) -> None:
+        """Tell the scanner what went wrong: at once, as its texts may come at any time; its data are read to their end."""
         self.log("ERROR", text)
+        self.drain()
 
 
 MRD = Protocol(MrdConnection, {ACQUISITION: acquisitions.answer})

@@ -52,7 +52,7 @@ class GuardedSocket(Connection.SocketWrapper):  # type: ignore[misc]  # gadgetro
             if not piece:
                 raise ProtocolError(f"the host closed the connection in the middle of a scan ({nbytes - len(data)} bytes missing)")
             data += piece
-        self.received += nbytes
+            self.received += len(piece)
         if self._record is not None:
             self._record.append(bytes(data))
         return bytes(data)

@@ -11,6 +11,7 @@ from untrained_recon.columns import Columns, settle
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
+    AcquisitionError,
     ChannelCountError,
     EncodingError,
     LateAcquisitionError,
@@ -20,9 +21,9 @@ from untrained_recon.errors import (
 from untrained_recon.gridding import Lines, Samples, gridded, kspace
 from untrained_recon.lines import repeated, without_zero_lines
 from untrained_recon.noise import NoiseScan
-from untrained_recon.readout import describe, is_calibration_only, is_noise, is_object_line, place
+from untrained_recon.readout import describe, is_calibration_only, is_compressed, is_noise, is_object_line, place
 from untrained_recon.scope import Scope
-from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
+from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, TimeRanges
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,11 @@ class Assembler:
 
     def add(self, acq: ismrmrd.Acquisition) -> list[ImageIndex]:
         """Take one acquisition; return the images that can be closed now."""
+        if is_compressed(acq):
+            raise AcquisitionError(
+                f"{describe(acq)} is still compressed; its chain needs the reader GadgetIsmrmrdAcquisitionMessageReader of "
+                "gadgetron_mricore, or a client without -P and -T"
+            )
         if is_noise(acq):
             if self._done:
                 raise NoiseError(
@@ -172,6 +178,7 @@ class Assembler:
             gridded(readouts, encoding, columns, self._noise, lines.reference.sample_time_us),
             calibration,
             bool(self._noise),
+            TimeRanges.of(lines.stamps),
             self._settings,
             cautions,
             (*columns.notes, *notes),

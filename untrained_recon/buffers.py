@@ -12,12 +12,12 @@ from untrained_recon.assemble import encoding_of, image_index
 from untrained_recon.calibration import calibration_key
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError
+from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError, NonFiniteError
 from untrained_recon.gridding import Samples, gridded, kspace
 from untrained_recon.lines import without_zero_lines
-from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of
+from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
-from untrained_recon.types import BoolArray, Encoding, Header, ImageIndex, KSpace
+from untrained_recon.types import BoolArray, Encoding, Header, ImageIndex, KSpace, TimeRanges
 
 Cell = tuple[int, int, int]
 """Place along N, S and LOC."""
@@ -43,7 +43,7 @@ class Buffer:
         if self.data.ndim != 7 or self.headers.shape != (*self.data.shape[1:3], *self.data.shape[4:]):
             raise EncodingError(f"a buffer of shape {self.data.shape} has headers of shape {self.headers.shape}")
         if not np.isfinite(self.data).all():
-            raise NonFiniteError("a buffer holds NaN or Inf samples; check the receive chain and repeat the scan")
+            raise NonFiniteError(f"a buffer holds NaN or Inf samples; {NOT_FINITE}")
 
     def nearest(self, cell: Cell) -> Cell:
         """The cell itself; where the buffer has fewer N or S, the last one serves."""
@@ -136,7 +136,8 @@ class _Sorted:
         if calibration is None and (encoding.separate_calibration or not calibrates_itself(_rows(readouts, encoding))):
             calibration, notes = self._foreign(reference, encoding)
         samples = gridded(readouts, encoding, self._columns(self._data, encoding))
-        return kspace(index, encoding, reference, samples, calibration, False, self._settings, cautions, notes)
+        times = TimeRanges.of(stamps_of(head) for cell in cells for _, _, head in self._data.lines(cell))
+        return kspace(index, encoding, reference, samples, calibration, False, times, self._settings, cautions, notes)
 
     def _columns(self, buffer: Buffer, encoding: Encoding) -> Columns:
         """The grid of a buffer's columns: the gadgets that make buffers expect oversampling to be gone, where it can be."""
@@ -171,7 +172,7 @@ class _Sorted:
         if not lines:
             raise NoImagingDataError("a buffer holds no acquired line (N {}, S {}, LOC {})".format(*cells[0]))
         n_x, n_y, n_z = self._data.data.shape[:3]
-        *_, reference = min(lines, key=lambda line: np.hypot(line[0] - n_y // 2, line[1] - n_z // 2))
+        *_, reference = min(lines, key=lambda line: (np.hypot(line[0] - n_y // 2, line[1] - n_z // 2), line[1], line[0]))
         encoding = encoding_of(reference, self._header)
         encoded_y, encoded_x = encoding.encoded_shape
         if (n_y, n_z) != (encoded_y, encoding.partitions) or n_x > encoded_x:

@@ -51,6 +51,10 @@ class CaseFile(_Part):
     edits: list[str] = Field([], description="what is done to the scan, in this order")
     config: dict[str, str | int | float | bool] = Field({}, description="settings of the reconstruction")
     input: Literal["acquisitions", "buckets", "buffers"] = Field("acquisitions", description="kind of input of a server's chain")
+    output: Literal["float", "uint16", "complex"] = Field("float", description="pixels that leave a server's chain")
+    pace_s: float = Field(0.0, ge=0, description="seconds before every readout, as from a scanner")
+    precision: int = Field(0, ge=0, le=31, description="bits of compressed readouts, as by the client's -P; 0: as they are")
+    repeat: int = Field(1, ge=1, description="times that the scan is played; each must end as expected")
     chain: str = Field("", description="chain in the case's folder for a server, instead of one made from input and config")
     targets: list[Literal["service", "server"]] = Field(["service", "server"], description="what the case can be played to")
     expect: Expectation

@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from untrained_recon import __version__
+from untrained_recon.cli_config import config as config_command
 from untrained_recon.cli_data import convert
 from untrained_recon.cli_integration import health, integration_test, openrecon_label
 from untrained_recon.cli_options import FILE, group_option, parse_address, parse_assignments, parse_shape
@@ -35,7 +36,9 @@ def cli() -> None:
 @cli.command()
 @click.argument("raw", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="Image file to write.")
-@click.option("--config", "config", metavar="NAME|FILE.yaml", help="Preset or YAML file.  [default: fast]")
+@click.option(
+    "--config", metavar="NAME|FILE.yaml|IMAGES.h5", help="Preset, YAML file, or images that are to be made again.  [default: fast]"
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; repeatable.")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")
@@ -68,8 +71,12 @@ def replay(
         raise click.UsageError("with --server the settings are those of the chain")
     if png is not None:
         report.require_matplotlib()
-    named = {"config": _absolute(config), "device": device, "seed": None if seed is None else str(seed)}
-    properties = {**parse_assignments(settings), **{key: value for key, value in named.items() if value is not None}}
+    named = {"device": device, "seed": None if seed is None else str(seed)}
+    properties = {
+        **_configured(config),
+        **parse_assignments(settings),
+        **{key: value for key, value in named.items() if value is not None},
+    }
     with Monitor(stderr) as monitor:
         if server is not None and chain is not None:
             images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor, group)
@@ -146,7 +153,19 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench, convert, evaluate, reproduce, train_unet, health, integration_test, openrecon_label):
+for command in (
+    config_command,
+    chain,
+    serve,
+    bench,
+    convert,
+    evaluate,
+    reproduce,
+    train_unet,
+    health,
+    integration_test,
+    openrecon_label,
+):
     cli.add_command(command)
 bench.add_command(bench_quality_command)
 
@@ -165,9 +184,16 @@ def main() -> None:
         sys.exit(1)
 
 
-def _absolute(config: str | None) -> str | None:
-    """The gadget runs elsewhere: a file is named by its whole path, a preset stays a name."""
-    return str(Path(config).resolve()) if config is not None and Path(config).suffix in (".yaml", ".yml") else config
+def _configured(config: str | None) -> dict[str, str]:
+    """The properties of ``--config``. The gadget runs elsewhere: a file is named by its whole path, a preset stays a name."""
+    from untrained_recon.repeat import IMAGE_FILES, properties_of_images
+
+    if config is None:
+        return {}
+    path = Path(config)
+    if path.suffix in IMAGE_FILES:
+        return properties_of_images(path)
+    return {"config": str(path.resolve()) if path.suffix in (".yaml", ".yml") else config}
 
 
 def _truth_beside(raw: Path) -> Path:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,17 +26,42 @@ PORTS = {"gadgetron": 9100, "mrd": 9002}
 @click.option("--connect", metavar="HOST:PORT", help="Gadgetron connects to a gadget that listens there.")
 @click.option("--config", metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine.")
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Setting for the chain; repeatable.")
-def chain(source: str, output: str, execute: bool, connect: str | None, config: str | None, settings: tuple[str, ...]) -> None:
-    """Print a Gadgetron chain that holds the gadget."""
+@click.option(
+    "--check", "checked", type=FILE, help="Check this chain instead, where it will run; the exit status is 1 for a fault."
+)
+def chain(
+    source: str,
+    output: str,
+    execute: bool,
+    connect: str | None,
+    config: str | None,
+    settings: tuple[str, ...],
+    checked: Path | None,
+) -> None:
+    """Print a Gadgetron chain that holds the gadget, or check one."""
     from untrained_recon.chain import chain_xml
-    from untrained_recon.config import load_config
 
+    if checked is not None:
+        _check_chain(checked)
+        return
     if execute and connect is not None:
         raise click.UsageError("either --execute or --connect")
     properties = {**({"config": config} if config else {}), **parse_assignments(settings)}
     load_config("fast", {key: value for key, value in properties.items() if key != "config"})  # the settings must be sound
     address = None if connect is None else parse_address(connect)
     click.echo(chain_xml(source, output, properties, address), nl=False)  # type: ignore[arg-type]  # click has checked both
+
+
+def _check_chain(path: Path) -> None:
+    from untrained_recon.chaincheck import check_chain
+    from untrained_recon.host import query
+
+    remarks = check_chain(path, query)
+    for remark in remarks:
+        click.echo(f"{'fault' if remark.fault else 'note'}: {remark.text}")
+    if any(remark.fault for remark in remarks):
+        sys.exit(1)
+    click.echo(f"{path}: no fault found")
 
 
 @click.command()

@@ -4,7 +4,6 @@ Everything is checked by one strict schema, so a misspelt key or a number out of
 the dotted path, before any data are touched.
 """
 
-import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -189,8 +188,8 @@ class Config(Section):
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change with any setting."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that change with what decides an image; name, seed, device and output do not count."""
+        return self.digest({"name", "seed", "device", "output"})
 
 
 def preset_names() -> list[str]:

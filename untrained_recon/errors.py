@@ -1,5 +1,10 @@
 """Named errors. Each message says what was wrong, where, and what to do; at the host each ends as an ERROR."""
 
+NOT_FINITE = (
+    "check the receive chain and repeat the scan; where the client compresses the data (-P or -T), lossy decompression leaves NaN "
+    "of readouts that are zero or out of range: send them as they are"
+)
+
 
 class ReconError(Exception):
     """Base of every error that a person at the scanner or at the command line is meant to read."""

@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import ismrmrd
 
+from untrained_recon.compression import CompressedAcquisition
 from untrained_recon.errors import ProtocolError, ReplayError, UnreachableError
 from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, QUERY, RESPONSE, TEXT, WAVEFORM
 
@@ -30,7 +31,9 @@ CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 30.0
 CHUNK = 1 << 20
 
-Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
+EARLY = "came while the scan was still being sent, which crashes a Gadgetron"
+
+Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform | CompressedAcquisition
 Returned: TypeAlias = ismrmrd.Image | ismrmrd.Waveform
 
 
@@ -181,7 +184,8 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
             if item is None:
                 closed = True
             elif isinstance(item, str):
-                complaint = complaint or item
+                early = isinstance(item, _Error) and not sender.closes
+                complaint = complaint or (f"{item} (it {EARLY})" if early else item)
             else:
                 yield item
     except (ProtocolError, OSError) as broken:
@@ -194,11 +198,15 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
 
 
 class _Sender(threading.Thread):
-    """Sends a scan; ``failure`` keeps what went wrong in reading it. A gadget that is gone shows on the receiving side."""
+    """Sends a scan; ``failure`` keeps what went wrong in reading it, ``closes`` tells that the end is being sent.
+
+    A gadget that is gone shows on the receiving side.
+    """
 
     def __init__(self, sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item]) -> None:
         super().__init__(daemon=True)
         self.failure: Exception | None = None
+        self.closes = False
         self._socket, self._config, self._header, self._items = sock, config, header, items
 
     def run(self) -> None:
@@ -208,6 +216,7 @@ class _Sender(threading.Thread):
             for item in self._items:
                 message_id = WAVEFORM if isinstance(item, ismrmrd.Waveform) else ACQUISITION
                 self._socket.sendall(struct.pack("<H", message_id) + item.to_bytes())
+            self.closes = True
             self._socket.sendall(struct.pack("<H", CLOSE))
         except ConnectionError as error:
             logger.debug("the gadget stopped listening: %s", error)
@@ -215,6 +224,10 @@ class _Sender(threading.Thread):
             self.failure = error
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
+
+
+class _Error(str):
+    """The words of an ERROR; those of a TEXT are a plain string."""
 
 
 def _receive(sock: socket.socket) -> Returned | str | None:
@@ -239,5 +252,6 @@ def _receive(sock: socket.socket) -> Returned | str | None:
     if message_id in (ERROR, TEXT):
         form = "<Q" if message_id == ERROR else "<I"
         (length,) = struct.unpack(form, exactly(struct.calcsize(form)))
-        return exactly(length).rstrip(b"\0").decode(errors="replace")
+        text = exactly(length).rstrip(b"\0").decode(errors="replace")
+        return _Error(text) if message_id == ERROR else text
     raise ProtocolError(f"it sent message id {message_id}, which a host does not take")

@@ -1,6 +1,9 @@
 """What all groups of settings share: strictness, and errors that name the dotted path."""
 
 import difflib
+import hashlib
+import json
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +13,18 @@ class Section(BaseModel):
     """A group of settings; unknown keys and wrong types are errors, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def digest(self, exclude: set[str] | None = None) -> str:
+        """Twelve hexadecimal digits that change with any setting, but for the excluded keys."""
+        return hashlib.sha256(self.model_dump_json(exclude=exclude).encode()).hexdigest()[:12]
+
+    def changes(self) -> str:
+        """What is not as the schema has it, as JSON in ASCII: enough to have the same settings again."""
+        return json.dumps(self.model_dump(exclude_defaults=True))
+
+    def assignments(self) -> dict[str, str]:
+        """Every setting by its dotted path, the value in YAML notation."""
+        return {path: json.dumps(value) for path, value in _leaves(self.model_dump(), "")}
 
 
 def describe(error: ValidationError, settings: type[BaseModel]) -> str:
@@ -24,6 +39,14 @@ def _describe(kind: str, loc: tuple[int | str, ...], message: str, value: Any, k
         near = difflib.get_close_matches(path, known, n=1)
         return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
     return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}" if path else message
+
+
+def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:

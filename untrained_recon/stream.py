@@ -79,7 +79,9 @@ class Session:
         """Acquisitions → the k-space of image after image, see :func:`untrained_recon.assemble.assemble`."""
         return assemble(batches, self.header, self.config.scan, cut_before)
 
-    def images(self, scan: Iterable[KSpace], kinds: Sequence[str], jobs: Jobs) -> Generator[ismrmrd.Image, None, None]:
+    def images(
+        self, scan: Iterable[KSpace], kinds: Sequence[str], jobs: Jobs, failed: Callable[[Exception], None] = lambda _: None
+    ) -> Generator[ismrmrd.Image, None, None]:
         """Reconstruct image after image and yield the ISMRMRD images of each as soon as they are ready, in order.
 
         What goes wrong in ``scan`` is raised after the images that were complete before it. Of samples that no image can be made
@@ -89,6 +91,7 @@ class Session:
             scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
             kinds: Which images to make of each, see :data:`untrained_recon.images.SERIES`; a map that cannot be made is left out.
             jobs: Who reconstructs.
+            failed: Told at once of what will be raised when the scan has been consumed.
         """
         config = self.config
         if not set(kinds) & set(MAPS) and config.evidence != EvidenceConfig():
@@ -107,6 +110,9 @@ class Session:
                 for kind in kinds:
                     if pixels_of(kind, recon) is not None:
                         yield to_image(kind, recon, data, self.header, self.config)
+        except Exception as error:
+            failed(error)
+            raise
         finally:
             feeder.stop()
             jobs.cancel(self.name)

@@ -15,6 +15,7 @@ Masks
     readouts that are zero in every coil: these were not acquired.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,6 +103,19 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """``measurementInformation`` of the ISMRMRD XML header; empty where it is silent.
+
+    Attributes:
+        measurement_id: ``measurementID``.
+        patient_position: ``patientPosition``: HFS, FFP, …
+    """
+
+    measurement_id: str = ""
+    patient_position: str = ""
+
+
+@dataclass(frozen=True)
 class Header:
     """What reconstruction takes from the ISMRMRD XML header.
 
@@ -111,6 +125,7 @@ class Header:
         protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
         diffusion: Whether ``sequenceParameters`` describe diffusion weighting.
         remarks: What was left out of the header, or had to be assumed; a sentence each.
+        measurement: Who was measured and how they lay, for the record in the images.
     """
 
     encodings: tuple[Encoding, ...]
@@ -118,6 +133,29 @@ class Header:
     protocol_name: str
     diffusion: bool = False
     remarks: tuple[str, ...] = ()
+    measurement: Measurement = Measurement()
+
+
+@dataclass(frozen=True)
+class TimeRanges:
+    """Earliest and latest time stamps of the imaging readouts of an image, in the scanner's ticks.
+
+    Attributes:
+        acquisition: ``acquisition_time_stamp``; readouts where it is 0 have none. ``(0, 0)`` where no readout has one.
+        physiology: ``physiology_time_stamp``, each of its values, of the same readouts.
+    """
+
+    acquisition: tuple[int, int] = (0, 0)
+    physiology: tuple[tuple[int, int], ...] = ((0, 0),) * 3
+
+    @classmethod
+    def of(cls, stamps: Iterable[tuple[int, ...]]) -> "TimeRanges":
+        """The ranges of readouts by their time stamps, each of the acquisition and of the physiology."""
+        columns = list(zip(*(stamp for stamp in stamps if stamp[0] > 0), strict=True))
+        if not columns:
+            return cls()
+        acquisition, *physiology = ((min(column), max(column)) for column in columns)
+        return cls(acquisition, tuple(physiology))
 
 
 @dataclass(frozen=True)
@@ -140,6 +178,7 @@ class KSpace:
             number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
+        times: When the image was acquired.
         cautions: What is doubtful about the samples.
         notes: What the header left open, and how it was read.
     """
@@ -154,6 +193,7 @@ class KSpace:
     prewhitened: bool
     weights: FloatArray | None = None
     averages: float = 1.0
+    times: TimeRanges = TimeRanges()
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -170,7 +170,7 @@ def _is_traced(key: Key, plan: Plan) -> bool:
 
 
 def _key(volume: Volume, item: int, sampling: Sampling, method: str, plan: Plan) -> Key:
-    return Key(volume.name, item, sampling.label, method, plan.methods[method].hash)
+    return Key(volume.name, item, sampling.label, method, plan.methods[method].digest())
 
 
 def _failure(key: Key, error: Exception) -> Row:

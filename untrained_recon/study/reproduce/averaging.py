@@ -94,7 +94,7 @@ def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
     runs = []
     for seed in range(context.runs(RUNS)):
         config = context.config(PRESET, {"seed": seed})
-        kept = folder / f"{path.name}-{config.hash}.npy"
+        kept = folder / f"{path.name}-{config.digest()}.npy"
         if not kept.exists():
             np.save(kept, solve(data, config, context.device, None, float("inf")).coil_imgs.cpu().numpy())
         runs.append(np.load(kept))

@@ -155,7 +155,7 @@ def _optimiser_scores(context: Context) -> tuple[pandas.DataFrame, float]:
 def _adam_steps(context: Context, path: Path) -> Steps:
     """Step sizes ``(iterations, layers)`` of a fit to a file's middle image; kept on disk."""
     config = context.config(PRESET)
-    kept = context.output / "fig12" / f"steps-{path.name}-{config.hash}.npy"
+    kept = context.output / "fig12" / f"steps-{path.name}-{config.digest()}.npy"
     if not kept.exists():
         _, data = context.middle_image(path, 4)
         network = _network(config, data, context.device)
