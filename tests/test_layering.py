@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
-    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
+    {"printable"},
+    {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "xmltext"},
+    {"yamltext"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},

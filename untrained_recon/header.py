@@ -1,13 +1,15 @@
 """The ISMRMRD XML header: reduced to what reconstruction needs and checked before any data arrive, and written for new files."""
 
-import warnings
 from typing import Any, TypeVar
 
 from ismrmrd import xsd
-from xsdata.exceptions import ConverterWarning
+from xsdata.formats.dataclass.parsers import XmlParser
+from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from untrained_recon.errors import HeaderError, UnsupportedScanError
+from untrained_recon.printable import printable
 from untrained_recon.types import Encoding, Header, ImageIndex
+from untrained_recon.xmltext import parse_xml
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")
@@ -41,12 +43,13 @@ def parse_header(xml: bytes) -> Header:
 
 def parse_document(xml: bytes) -> Any:
     """The document as ``ismrmrd.xsd`` binds it, its values unchecked. Raises HeaderError when it is not an ISMRMRD header."""
+    # otherwise a wrong value is kept as a string
+    strict = ParserConfig(fail_on_unknown_properties=True, fail_on_converter_warnings=True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConverterWarning)  # otherwise a wrong value is kept as a string
-            return xsd.CreateFromDocument(xml.rstrip(b"\0"))
-    except (ValueError, TypeError, ConverterWarning) as error:
-        raise HeaderError(f"the ISMRMRD header cannot be parsed: {' '.join(str(error).split())}") from error
+        return XmlParser(config=strict).parse(parse_xml(xml), xsd.ismrmrdHeader)
+    except (ValueError, TypeError) as error:
+        reason = printable(" ".join(str(error).split()), 200)
+        raise HeaderError(f"the ISMRMRD header cannot be parsed: {reason}") from error
 
 
 def encoding_element(encoding: Encoding, first_step: int, last_step: int) -> xsd.encodingType:

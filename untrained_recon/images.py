@@ -8,6 +8,7 @@ import numpy as np
 
 from untrained_recon import __version__
 from untrained_recon.config import Config
+from untrained_recon.printable import printable
 from untrained_recon.types import ComplexArray, Encoding, FloatArray, Header, ImageIndex, KSpace, Reconstruction
 
 SERIES = {"magnitude": 0, "complex": 1, "spread": 2, "noise": 3}
@@ -90,8 +91,14 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
         image_series_index=series_index(kind, data.index.encoding),
         field_of_view=(fov_x, fov_y, fov_z),
     )
-    image.meta = {**_display(kind, np.abs(pixels), recon, header), **_sampling(data), **_provenance(recon, data, config)}
+    meta = {**_display(kind, np.abs(pixels), recon, header), **_sampling(data), **_provenance(recon, data, config)}
+    image.meta = {name: _clean(value) for name, value in meta.items()}
     return image
+
+
+def _clean(value: str | list[str]) -> str | list[str]:
+    """A value that is XML: names and reasons come from outside."""
+    return printable(value) if isinstance(value, str) else [printable(part) for part in value]
 
 
 def image_number(index: ImageIndex, encoding: Encoding) -> int:
