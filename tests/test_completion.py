@@ -99,3 +99,15 @@ def test_the_end_of_a_repetition_ends_its_slices() -> None:
     found, error = run(scan[:-1])
     assert len(found) == 3
     assert "slice 1, repetition 1 (1 readouts)" in error
+
+
+def test_many_flags_cost_what_they_say() -> None:
+    header = parse_header(XML)
+    completion = Completion(header, ScanConfig())
+    acq = acquisition(ONES, flags=[ismrmrd.ACQ_LAST_IN_REPETITION])
+    looks = 0
+    for repetition in range(3000):
+        acq.idx.repetition = repetition % 65536
+        looks += len(completion.add(acq, ImageIndex(0, 0, 0, 0, 0, repetition, 0)))
+    assert looks == 3000
+    assert completion.incomplete() == {}
