@@ -2,9 +2,11 @@
 
 import threading
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ from untrained_recon.types import Header
 
 MIB = 1 << 20
 HUGE = header_xml(SMALL)
-for small, huge in ((b"<x>96", b"<x>40000"), (b"<y>64", b"<y>20000"), (b"<x>48", b"<x>20000")):
+for small, huge in ((b"<x>96<", b"<x>40000<"), (b"<y>64<", b"<y>20000<"), (b"<x>48<", b"<x>20000<")):
     HUGE = HUGE.replace(small, huge)
 
 
@@ -60,13 +62,13 @@ def test_a_scan_takes_no_more_for_many_images_than_for_one(small_scan: Path) -> 
     with budget.account() as account:
         session = Session(xml, {}, account)
 
-        def many() -> object:
+        def many() -> Iterator[list[ismrmrd.Acquisition]]:
             for repetition in range(50):
                 for acq in one:
                     acq.idx.repetition = repetition
                     yield [acq]
 
-        assert sum(1 for _ in session.assemble(many())) == 50  # type: ignore[arg-type]
+        assert sum(1 for _ in session.assemble(many())) == 50
     assert budget.taken == 0
 
 

@@ -23,7 +23,7 @@ def test_a_limit_of_no_time_is_none() -> None:
 
 
 def test_limits_that_contradict_the_settings_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"with the limits of this service: evidence\.spread"):
+    with pytest.raises(ConfigError, match=r"with the limits of this service: .*evidence\.spread"):
         Rules({"recon.runs": 1}).load({"recon.runs": "4", "evidence.spread": "true"})
 
 

@@ -16,6 +16,8 @@ from untrained_recon.turns import Job, Turns
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.worker import Task, reconstruct_on
 
+__all__ = ["FitPool", "Health", "Task", "reconstruct_on"]
+
 logger = logging.getLogger(__name__)
 
 CHECK_S = 1.0
