@@ -61,7 +61,7 @@ LEVELS = [
     {"study.reproduce.layers"},
     {"study.reproduce.targets"},
     {"cli_service", "cli_data", "cli_study", "cli_integration"},
-    {"cli_reproduce", "cli_quality"},
+    {"cli_reproduce", "cli_quality", "cli_serve"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

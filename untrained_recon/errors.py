@@ -93,6 +93,10 @@ class ServiceStoppedError(ReconError):
     """The resident service was shut down before an image was finished."""
 
 
+class HostSilentError(ReconError):
+    """The host sent, or took, nothing for too long."""
+
+
 class HostGoneError(ReconError):
     """The host left before its images were made."""
 
