@@ -11,7 +11,7 @@ import socket
 import sys
 
 from gadgets.connection import GadgetConnection
-from untrained_recon.progress import JsonFormatter
+from untrained_recon.logs import JsonFormatter
 
 
 def main() -> int:

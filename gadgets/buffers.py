@@ -22,7 +22,18 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
     from gadgets.answer import send_images
 
     shapes: deque[tuple[int, int, int]] = deque()
-    send_images(connection, session, kspaces_of(items, session.header, session.config.scan, shapes), jobs, shapes)
+    messages = _planned(items, session)
+    send_images(connection, session, kspaces_of(messages, session.header, session.config.scan, shapes), jobs, shapes)
+
+
+def _planned(messages: Iterable[Any], session: "Session") -> Iterator[Any]:
+    """The messages, the memory for the images of each planned before."""
+    for message in messages:
+        for bit in message:
+            n_coils = bit.data.data.shape[3] if bit.data.data.ndim > 3 else 1
+            for space in {head.encoding_space_ref for head in bit.data.headers.flat if head.number_of_samples > 0}:
+                session.expect(space, n_coils)
+        yield message
 
 
 def kspaces_of(

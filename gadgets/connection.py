@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from gadgetron.external import constants
 from gadgetron.external.connection import Connection
@@ -25,8 +24,9 @@ from gadgetron.external.connection import Connection
 from gadgets.readers import READERS, skip_text
 from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
-from untrained_recon.markup import parse_xml
+from untrained_recon.printable import printable, quoted
 from untrained_recon.wire import configuration_xml
+from untrained_recon.xmltext import LARGEST, parse_xml
 
 if TYPE_CHECKING:
     from untrained_recon.jobs import Jobs
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILENAME_BYTES = 1024
+LARGEST_CONFIGURATION = 1 << 18
 SILENCE_S = 30.0  # a host that sends nothing for so long after a failure is not waited for any more
 CLOSE_BYTES = struct.pack("<H", constants.GADGET_MESSAGE_CLOSE)
 SETTLE_S = 0.1  # Gadgetron closes its side of the channel after its CLOSE was read; an ERROR must not come sooner
@@ -203,6 +204,8 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
             name = self.socket.read(FILENAME_BYTES).partition(b"\0")[0].decode(errors="replace")
             return configuration_xml({"config": name})
         (length,) = struct.unpack("<I", self.socket.read(4))
+        if length > (most := LARGEST if what == "header" else LARGEST_CONFIGURATION):
+            raise ProtocolError(f"the {what} has {length} bytes; {most} are the most that is read")
         return self.socket.read(length).rstrip(b"\0")
 
 
@@ -217,14 +220,15 @@ def properties_of(config: bytes) -> dict[str, str]:
         return {}
     try:
         root = parse_xml(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ProtocolError(f"the <configuration> of the gadget is not XML: {error}") from error
+    except ValueError as error:
+        raise ProtocolError(f"the <configuration> of the gadget is not XML: {printable(str(error))}") from error
     properties: dict[str, str] = {}
     for element in root:
         is_property = element.tag == "property"
         name = element.get("name", "") if is_property else element.tag
         if not name or name in properties:
-            raise ProtocolError(f"the gadget's <configuration> has a setting {'twice: ' + name if name else 'without a name'}")
+            what = f"twice: {quoted(name)}" if name else "without a name"
+            raise ProtocolError(f"the gadget's <configuration> has a setting {what}")
         properties[name] = element.get("value", "") if is_property else (element.text or "").strip()
     return properties
 
@@ -248,6 +252,5 @@ def gadget(body: Body) -> Callable[[Connection], None]:
 
 def message_of(error: Exception) -> str:
     """One line for the person at the host."""
-    if isinstance(error, ReconError):
-        return f"{type(error).__name__}: {error}"
-    return f"internal error, see the gadget's log ({type(error).__name__}: {error})"
+    text = printable(f"{type(error).__name__}: {error}")
+    return text if isinstance(error, ReconError) else f"internal error, see the gadget's log ({text})"

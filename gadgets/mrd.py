@@ -42,7 +42,8 @@ class MrdConnection(GadgetConnection):
     def open(self) -> None:
         """Read configuration, header, and parameters where they follow."""
         super().open()
-        if self.socket.socket.recv(2, socket.MSG_PEEK | socket.MSG_WAITALL) == struct.pack("<H", TEXT):
+        self.socket.deadline = None  # a scanner may take its time between header and data
+        if self.socket.peek(2) == struct.pack("<H", TEXT):
             self._parameters = parameters_of(self._expect("parameters", TEXT))
 
     @property

@@ -118,3 +118,46 @@ def test_missing_configurations_are_named() -> None:
 def test_values_from_outside_are_bounded(value: str) -> None:
     with pytest.raises(ConfigError, match=r"fit\.lr: "):
         load_config("fast", {"fit.lr": value})
+
+
+BOMB = (
+    "[&a [x,x,x,x,x,x,x,x,x,x]"
+    + "".join(f",&{n} [{','.join([f'*{m}'] * 10)}]" for m, n in zip("abcdefg", "bcdefgh", strict=True))
+    + "]"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("fit.lr", BOMB),
+        ("name", "x" * 100_000),
+        ("name", "[" + "x," * 30_000 + "]"),
+        ("name", '"a\\e[1mb"'),
+        ("name", '"a\\ud800b"'),
+        ("name", "[" * 30_000),
+        ("name", "[" * 50 + "]" * 50),
+        ("name", "2026-99-99"),
+        ("name", "1" * 6000),
+        ("x\x1b[1m\ny" + "z" * 10_000, "3"),
+        (".".join("a" * 30_000), "3"),
+    ],
+)
+def test_settings_from_outside_cost_little_and_are_shown_safely(path: str, value: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        load_config("fast", {path: value})
+    assert str(found.value).isprintable()
+    assert len(str(found.value)) < 500
+
+
+def test_errors_tell_nothing_of_a_files_text(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("password: hunter2: x\n")
+    with pytest.raises(ConfigError) as found:
+        load_config(str(tmp_path / "secret.yaml"))
+    assert "hunter2" not in str(found.value)
+    assert "line 1" in str(found.value)
+
+
+def test_many_wrong_keys_are_told_in_few_words() -> None:
+    with pytest.raises(ConfigError, match="and 1995 more"):
+        load_config("fast", {f"key{n}": "1" for n in range(2000)})

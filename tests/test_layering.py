@@ -8,6 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
+    {"printable"},
+    {"logs"},
     {
         "errors",
         "types",
@@ -20,11 +22,13 @@ LEVELS = [
         "schema",
         "foreign",
         "layout",
-        "markup",
+        "xmltext",
+        "shares",
     },
     {"stockmeta"},
-    {"document", "elements", "settings_text"},
+    {"document", "elements", "yamltext", "memory"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group"},
+    {"rules"},
     {"compute", "scale", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon", "chainours"},
     {"completion", "scope", "repeat", "chaincheck", "columns", "lines", "extent", "reference", "soundness"},
     {"gridding"},
@@ -43,7 +47,10 @@ LEVELS = [
     {"solve"},
     {"pipeline", "simulate"},
     {"volume"},
-    {"images", "buffers", "jobs", "pool"},
+    {"images", "buffers", "jobs", "worker", "turns", "ledger"},
+    {"supervision"},
+    {"slot"},
+    {"pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
     {"replay", "bench", "bench_images", "findings"},
     {"integration"},
@@ -72,7 +79,7 @@ LEVELS = [
     {"study.reproduce.layers"},
     {"study.reproduce.targets"},
     {"cli_service", "cli_data", "cli_study", "cli_integration", "cli_config"},
-    {"cli_reproduce", "cli_quality"},
+    {"cli_reproduce", "cli_quality", "cli_serve"},
     {"cli"},
 ]
 LEVEL = {name: n for n, names in enumerate(LEVELS) for name in names}

@@ -17,7 +17,8 @@ from untrained_recon.cli_integration import health, integration_test, openrecon_
 from untrained_recon.cli_options import FILE, group_option, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_quality import bench_quality_command
 from untrained_recon.cli_reproduce import reproduce
-from untrained_recon.cli_service import bench, chain, serve
+from untrained_recon.cli_serve import serve
+from untrained_recon.cli_service import bench, chain
 from untrained_recon.cli_study import evaluate, train_unet
 from untrained_recon.errors import ReconError
 

@@ -1,10 +1,6 @@
-"""Commands for a site's server: chains, the resident service, its benchmark."""
+"""Commands for a site's server: chains, benchmarks."""
 
-import importlib
 import json
-import logging
-import os
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -62,47 +58,6 @@ def _check_chain(path: Path) -> None:
     if any(remark.fault for remark in remarks):
         sys.exit(1)
     click.echo(f"{path}: no fault found")
-
-
-@click.command()
-@click.option("--host", "hosts", multiple=True, default=("127.0.0.1", "::1"), show_default=True, help="Addresses; repeatable.")
-@click.option(
-    "--protocol", type=click.Choice(["gadgetron", "mrd"]), default="gadgetron", show_default=True, help="mrd: FIRE, Open Recon."
-)
-@click.option("--port", type=click.IntRange(0, 65535), show_default="9100, 9002 with --protocol mrd")
-@click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
-@click.option("--max-scans", type=click.IntRange(1), default=64, show_default=True, help="Connections at a time.")
-@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on this port.")
-@click.option("--grace", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for running scans after SIGTERM.")
-def serve(
-    hosts: tuple[str, ...],
-    protocol: str,
-    port: int | None,
-    devices: tuple[str, ...],
-    workers: int,
-    max_scans: int,
-    metrics_port: int | None,
-    grace: float,
-) -> None:
-    """Listen for Gadgetron chains that connect (see `chain --connect`), or for scanners, with warm workers, until SIGTERM."""
-    import torch
-
-    from untrained_recon.pipeline import pick_device
-    from untrained_recon.pool import FitPool
-
-    found = devices or tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",)
-    slots = [str(pick_device(name)) for name in found for _ in range(workers)]
-    # the one place where the core starts a host of gadgets
-    host = importlib.import_module("gadgets.service")
-    spoken = importlib.import_module("gadgets.mrd").MRD if protocol == "mrd" else host.GADGETRON
-    metrics = importlib.import_module("gadgets.metrics").PrometheusMetrics(hosts[0], metrics_port) if metrics_port else None
-    pool = FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots)))
-    service = host.Service(hosts, PORTS[protocol] if port is None else port, pool, max_scans, metrics, spoken)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
-    logging.info("listening on %s with %d workers on %s", service.addresses, len(slots), ", ".join(found))
-    service.run(grace)
 
 
 @click.group()

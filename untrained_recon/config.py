@@ -9,16 +9,26 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.printable import LONGEST, printable, quoted
 from untrained_recon.schema import Section, describe
-from untrained_recon.settings_text import parse_yaml
+from untrained_recon.yamltext import parse_yaml
 
 PRESETS = "untrained_recon.presets"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
+DEEPEST_KEY = 4
 
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a name must be one line of printable characters")
+    return text
+
+
+Name = Annotated[str, Field(max_length=100), AfterValidator(_one_line)]
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
 
 
@@ -163,7 +173,7 @@ class OutputConfig(Section):
 class Config(Section):
     """All settings of a reconstruction."""
 
-    name: str = Field("custom", description="name of the configuration, for the record in the images")
+    name: Name = Field("custom", description="name of the configuration, for the record in the images")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the network's input and initial weights")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`auto`, `cpu`, `cuda` or `cuda:N`")
     scan: ScanConfig = ScanConfig()
@@ -212,14 +222,14 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"configuration {name_or_path!r}: expected keys and values, got {type(values).__name__}")
+        raise ConfigError(f"configuration {quoted(name_or_path)}: expected keys and values, got {type(values).__name__}")
     values.setdefault("name", Path(name_or_path).stem)
     for path, value in (overrides or {}).items():
         _set(values, path, parse_yaml(value, path))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"configuration {name_or_path!r}: {describe(error, Config)}") from error
+        raise ConfigError(f"configuration {quoted(name_or_path)}: {describe(error, Config)}") from error
 
 
 def _read(name_or_path: str) -> str:
@@ -228,17 +238,19 @@ def _read(name_or_path: str) -> str:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         known = ", ".join(preset_names())
-        raise ConfigError(f"configuration {name_or_path!r} is neither a preset ({known}) nor a .yaml file")
+        raise ConfigError(f"configuration {quoted(name_or_path)} is neither a preset ({known}) nor a .yaml file")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {name_or_path!r} cannot be read: {error}") from error
+        raise ConfigError(f"configuration {quoted(name_or_path)} cannot be read: {type(error).__name__}") from error
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:
     *parents, key = path.split(".")
+    if len(parents) >= DEEPEST_KEY:
+        raise ConfigError(f"{printable(path, LONGEST)}: unknown key")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: {parent!r} is a value, not a section")
+            raise ConfigError(f"{printable(path, LONGEST)}: {quoted(parent)} is a value, not a section")
     values[key] = value

@@ -102,6 +102,18 @@ class ServiceStoppedError(ReconError):
     """The resident service was shut down before an image was finished."""
 
 
+class HostSilentError(ReconError):
+    """The host sent, or took, nothing for too long."""
+
+
+class HostGoneError(ReconError):
+    """The host left before its images were made."""
+
+
+class ScanTooLargeError(ReconError):
+    """A scan needs more memory than one scan may take."""
+
+
 class WorkerError(ReconError):
     """The processes that were to reconstruct an image died."""
 

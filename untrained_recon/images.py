@@ -8,6 +8,7 @@ import numpy as np
 
 from untrained_recon import __version__
 from untrained_recon.config import Config
+from untrained_recon.printable import printable
 from untrained_recon.stockmeta import stock_attributes
 from untrained_recon.types import ComplexArray, Encoding, FloatArray, Header, ImageIndex, KSpace, Reconstruction
 
@@ -93,12 +94,13 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
         image_series_index=series_index(kind, data.index.encoding),
         field_of_view=(fov_x, fov_y, fov_z),
     )
-    image.meta = {
+    meta = {
         **stock_attributes(image.getHead(), data.times, header),
         **_display(kind, np.abs(pixels), recon, header),
         **_sampling(data),
         **_provenance(recon, data, config),
     }
+    image.meta = {name: _clean(value) for name, value in meta.items()}
     return image
 
 
@@ -111,6 +113,11 @@ def for_array(image: ismrmrd.Image) -> ismrmrd.Image:
     image.image_series_index = 1 + counters_of(image).encoding
     image.meta = {name: value for name, value in image.meta.items() if name not in WINDOW}
     return image
+
+
+def _clean(value: str | list[str]) -> str | list[str]:
+    """A value that is XML: names and reasons come from outside."""
+    return printable(value) if isinstance(value, str) else [printable(part) for part in value]
 
 
 def image_number(index: ImageIndex, encoding: Encoding) -> int:

@@ -8,6 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from untrained_recon.printable import LONGEST, printable, quoted
+
+MOST_TOLD = 5
+
 
 class Section(BaseModel):
     """A group of settings; unknown keys and wrong types are errors, values never change after loading."""
@@ -30,15 +34,17 @@ class Section(BaseModel):
 def describe(error: ValidationError, settings: type[BaseModel]) -> str:
     """What is wrong, each with its dotted path; for an unknown key, the key of ``settings`` that is most like it."""
     known = _known_paths(settings)
-    return "; ".join(_describe(e["type"], e["loc"], e["msg"], e["input"], known) for e in error.errors())
+    told = error.errors()[:MOST_TOLD]
+    more = f"; and {error.error_count() - MOST_TOLD} more" if error.error_count() > MOST_TOLD else ""
+    return "; ".join(_describe(e["type"], e["loc"], e["msg"], e["input"], known) for e in told) + more
 
 
 def _describe(kind: str, loc: tuple[int | str, ...], message: str, value: Any, known: list[str]) -> str:
-    path = ".".join(str(part) for part in loc)
+    path = printable(".".join(str(part) for part in loc), LONGEST)
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(path, known, n=1)
         return f"{path}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-    return f"{path}: {message[0].lower()}{message[1:]}, got {value!r}" if path else message
+    return f"{path}: {message[0].lower()}{message[1:]}, got {quoted(value)}" if path else message
 
 
 def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
