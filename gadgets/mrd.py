@@ -76,9 +76,13 @@ class MrdConnection(GadgetConnection):
         except OSError as error:
             logger.warning("the scanner was gone before it could be told: %s", error)
 
-    def report(self, text: str) -> None:
-        """Tell the scanner what went wrong: at once, as its texts may come at any time; its data are read to their end."""
+    def send_error(self, text: str) -> None:
+        """Tell the scanner what went wrong."""
         self.log("ERROR", text)
+
+    def report(self, text: str) -> None:
+        """Tell it at once, as its texts may come at any time; its data are read to their end."""
+        self.send_error(text)
         self.drain()
 
 

@@ -172,9 +172,10 @@ class Service:
         except ReconError as error:
             logger.warning("%s sent no scan: %s", visitor.peer, message_of(error))
             self._metrics.turned_away()
-            if not isinstance(error, HostSilentError):
-                connection.drain()
-            connection.send_error(message_of(error))
+            if isinstance(error, HostSilentError):
+                connection.send_error(message_of(error))
+            else:
+                connection.report(message_of(error))
             connection.socket.close()
             return False
         connection.socket.deadline = None
