@@ -9,10 +9,10 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "foreign", "layout", "markup"},
-    {"document", "elements", "settings_text"},
+    {"document", "elements", "failures", "settings_text"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group"},
     {"compute", "scale", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
-    {"completion", "scope", "columns", "lines", "extent", "reference", "soundness"},
+    {"completion", "scope", "columns", "lines", "extent", "reference", "soundness", "spikes"},
     {"gridding"},
     {"calibration"},
     {"networks.generator", "networks.unet"},

@@ -94,6 +94,23 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
     return image
 
 
+def placeholder(image: ismrmrd.Image, index: ImageIndex | None) -> ismrmrd.Image:
+    """An empty image that says that it could not be made, for a place in an array that must not stay free.
+
+    Args:
+        image: Another one of the array.
+        index: Which image is missing; None where that is not known.
+    """
+    empty = ismrmrd.Image(image.getHead())
+    empty.data[:] = 0
+    if index is not None:
+        for name in ImageIndex._fields[1:]:
+            setattr(empty, name, getattr(index, name))
+    kept = {name: value for name, value in image.meta.items() if not name.startswith("untrained_recon_")}
+    empty.meta = {**kept, "GADGETRON_ImageComment": "MISSING: this image could not be made; see the error of the scan"}
+    return empty
+
+
 def image_number(index: ImageIndex, encoding: Encoding) -> int:
     """``image_index``: mixed radix over average, repetition, set, phase, contrast and slice, from 1, within 16 bits."""
     number = 0
