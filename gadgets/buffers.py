@@ -11,6 +11,7 @@ from gadgets.target import gadget_for
 from untrained_recon.wire import RECON_DATA
 
 if TYPE_CHECKING:
+    from gadgets.answer import Plan
     from untrained_recon.config import ScanConfig
     from untrained_recon.jobs import Jobs
     from untrained_recon.stream import Session
@@ -21,9 +22,9 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
     """Send back what ``items`` become; the part that a gadget shares with the service."""
     from gadgets.answer import send_images
 
-    shapes: deque[tuple[int, int, int]] = deque()
+    plans: deque[Plan] = deque()
     messages = _planned(items, session)
-    send_images(connection, session, kspaces_of(messages, session.header, session.config.scan, shapes), jobs, shapes)
+    send_images(connection, session, kspaces_of(messages, session.header, session.config.scan, plans), jobs, plans)
 
 
 def _planned(messages: Iterable[Any], session: "Session") -> Iterator[Any]:
@@ -36,29 +37,32 @@ def _planned(messages: Iterable[Any], session: "Session") -> Iterator[Any]:
         yield message
 
 
-def kspaces_of(
-    messages: Iterable[Any], header: "Header", settings: "ScanConfig", shapes: deque[tuple[int, int, int]]
-) -> "Iterator[KSpace]":
-    """The images of all buffers; ``shapes`` takes N, S and LOC of each buffer's images before the first. Where images of a buffer
-    cannot be made, the others make an array each.
-    """
-    from untrained_recon.buffers import Buffer, image_grid, kspaces
-    from untrained_recon.errors import NoImagingDataError
-    from untrained_recon.soundness import is_sound
+def kspaces_of(messages: Iterable[Any], header: "Header", settings: "ScanConfig", plans: "deque[Plan]") -> "Iterator[KSpace]":
+    """The images of all buffers; ``plans`` takes what each buffer holds before its first."""
+    from gadgets.answer import Plan
+    from untrained_recon.buffers import Buffer, image_grid, indices, kspaces
+    from untrained_recon.errors import NoImagingDataError, ReconError
+    from untrained_recon.failures import Failures
 
+    failures = Failures()
     empty = True
-    for message in messages:
-        images = [bit for bit in message if bit.data.data.size]  # an encoding space of calibration lines alone has no data
-        references = [Buffer(bit.ref.data, bit.ref.headers) for bit in message if bit.ref is not None and not bit.data.data.size]
-        for bit in images:
-            data = Buffer(bit.data.data, bit.data.headers)
-            ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
-            made = [is_sound(image) for image in kspaces(data, ref, header, settings, references)]
-            shapes.extend([image_grid(data, settings)] if all(made) else [(1, 1, 1)] * sum(made))  # an array has no gaps
-            yield from kspaces(data, ref, header, settings, references)
-            empty = False
-    if empty:
-        raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")
+    with failures.collecting():
+        for message in messages:
+            images = [bit for bit in message if bit.data.data.size]  # an encoding space of calibration lines alone has no data
+            alone = [bit for bit in message if bit.ref is not None and not bit.data.data.size]
+            references = [Buffer(bit.ref.data, bit.ref.headers) for bit in alone]
+            for bit in images:
+                data = Buffer(bit.data.data, bit.data.headers)
+                ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
+                plans.append(Plan(image_grid(data, settings), indices(data, header, settings)))
+                empty = False
+                try:
+                    yield from kspaces(data, ref, header, settings, references)
+                except ReconError as error:
+                    if not failures.take(error):
+                        raise
+        if empty:
+            raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")
 
 
 reconstruct = gadget_for(RECON_DATA, answer)

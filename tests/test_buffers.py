@@ -8,11 +8,11 @@ import pytest
 
 from tests.scans import Protocol, body, header_of, measure, readouts, sampled_lines
 from untrained_recon.assemble import assemble
-from untrained_recon.buffers import Buffer, image_grid, kspaces
+from untrained_recon.buffers import Buffer, image_grid, indices, kspaces
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.header import parse_header
-from untrained_recon.types import KSpace
+from untrained_recon.types import ImageIndex, KSpace
 
 PLAIN = Protocol(matrix=(1, 16, 16), recon=(1, 16, 16), fov=(5.0, 240.0, 240.0))
 VOLUME = Protocol(matrix=(4, 16, 16), recon=(4, 16, 16), fov=(20.0, 240.0, 240.0), recon_fov=(20.0, 240.0, 240.0), centers=(1, 6))
@@ -93,7 +93,18 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
         images(data, VOLUME)
     with pytest.raises(EncodingError, match="has headers of shape"):
         Buffer(data.data, data.headers[:8])
-    broken = data.data.copy()
-    broken[3, 3] = np.nan
-    with pytest.raises(NonFiniteError, match="a buffer holds NaN or Inf"):
-        Buffer(broken, data.headers)
+
+
+def test_a_bad_image_of_a_buffer_costs_no_other() -> None:
+    lines = readouts(measure(body(3), PLAIN), PLAIN, FULL)
+    data = buffer_of({(0, 0, loc): lines for loc in range(3)})
+    for loc in range(3):
+        for head in data.headers[:, 0, 0, 0, loc]:
+            head.idx.slice = loc
+    data.data[3, 3, ..., 1] = np.nan
+    found = kspaces(data, None, parse_header(header_of(PLAIN)), ScanConfig())
+    assert [next(found).index.slice, next(found).index.slice] == [0, 2]
+    with pytest.raises(NonFiniteError, match=r"1 image could not be made: slice 1: .* holds NaN or Inf") as caught:
+        next(found)
+    assert [index for index, _ in caught.value.images] == [ImageIndex(0, 0, 1, 0, 0, 0, 0)]
+    assert [index and index.slice for index in indices(data, parse_header(header_of(PLAIN)), ScanConfig())] == [0, 1, 2]

@@ -168,7 +168,8 @@ def test_internal_errors_are_errors_too(scan: tuple[bytes, list[ismrmrd.Acquisit
     monkeypatch.setattr("untrained_recon.jobs.reconstruct_image", lambda *_: 1 / 0)
     answer = run(*scan)
     assert answer.closed
-    assert answer.errors == ["internal error, see the gadget's log (ZeroDivisionError: division by zero)"]
+    reason = "internal error, see the log (ZeroDivisionError: division by zero)"
+    assert answer.errors == [f"PartialScanError: 2 images could not be made: slice 0 and slice 1: {reason}"]
 
 
 def test_an_unknown_message_is_an_error_not_the_end(scan: tuple[bytes, list[ismrmrd.Acquisition]]) -> None:

@@ -17,11 +17,21 @@ from untrained_recon.errors import (
     LateAcquisitionError,
     NoImagingDataError,
     NoiseError,
+    ReconError,
 )
+from untrained_recon.failures import Failures
 from untrained_recon.gridding import Lines, Samples, gridded, kspace
 from untrained_recon.lines import repeated, without_zero_lines
 from untrained_recon.noise import NoiseScan
-from untrained_recon.readout import describe, is_calibration_only, is_compressed, is_noise, is_object_line, place
+from untrained_recon.readout import (
+    describe,
+    is_beyond_matrix,
+    is_calibration_only,
+    is_compressed,
+    is_noise,
+    is_object_line,
+    place,
+)
 from untrained_recon.scope import Scope
 from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, TimeRanges
 
@@ -46,21 +56,20 @@ def assemble(
             :mod:`untrained_recon.columns`.
 
     Raises:
-        AcquisitionError: A readout does not fit the scan (its subclasses say how).
-        IncompleteScanError: The stream ended in the middle of an image, see :mod:`untrained_recon.completion`; after the images
-            that are complete.
+        AcquisitionError: A readout does not fit the scan (its subclasses say how). This and other errors of single images come
+            after all images that can be made, see :mod:`untrained_recon.failures`.
+        IncompleteScanError: The stream ended in the middle of an image, see :mod:`untrained_recon.completion`; likewise.
         NoImagingDataError: The stream held no imaging readout.
         NoiseError: The noise scan is unusable.
         UnsupportedScanError: The readouts are of a kind that is not reconstructed.
     """
     assembler = Assembler(header, settings, cut_before)
-    for batch in batches:
-        completed = dict.fromkeys(index for acq in batch for index in assembler.add(acq))
-        for index in completed:
-            yield assembler.close(index)
-    for index in assembler.remaining():
-        yield assembler.close(index)
-    assembler.end()
+    with assembler.failures.collecting():
+        for batch in batches:
+            completed = dict.fromkeys(index for acq in batch for index in assembler.add(acq))
+            yield from assembler.closed(completed)
+        yield from assembler.closed(assembler.remaining())
+        assembler.end()
 
 
 def image_index(acq: Any, settings: ScanConfig) -> ImageIndex:
@@ -110,6 +119,8 @@ class Assembler:
         self._columns: dict[int, Columns] = {}  # by encoding space
         self._n_coils: int | None = None
         self._skipped = 0
+        self._beyond = 0
+        self.failures = Failures()
 
     def add(self, acq: ismrmrd.Acquisition) -> list[ImageIndex]:
         """Take one acquisition; return the images that can be closed now."""
@@ -129,19 +140,44 @@ class Assembler:
         if not is_object_line(acq):
             self._skipped += 1
             return []
+        index = image_index(acq, self._settings)
+        try:
+            self._take(acq, index)
+        except ReconError as error:
+            self._spoil(acq, index, error)
+        if not self._is_usable(index.encoding) or not is_imaging(acq, self._header):
+            return []
+        return [i for i in self._completion.add(acq, index) if i in self._open and self._may_leave(i)]
+
+    def _take(self, acq: ismrmrd.Acquisition, index: ImageIndex) -> None:
+        """Put a readout where it belongs. Raises ReconError where it cannot be."""
         encoding = encoding_of(acq, self._header)
         self._check_coils(acq)
-        readout, index = place(acq, encoding), image_index(acq, self._settings)
+        if is_beyond_matrix(acq, encoding):
+            self._beyond += 1
+            return
+        readout = place(acq, encoding)
         self._calibration.add(acq, readout, index)
         if not is_imaging(acq, self._header):
-            return []
+            return
         if index in self._done:
             raise LateAcquisitionError(
                 f"{describe(acq)} belongs to an image that was sent at LAST_IN_SLICE ({index}); "
                 "set scan.flush to close for this sequence"
             )
-        self._open.setdefault(index, Lines()).add(readout, acq, encoding)
-        return [i for i in self._completion.add(acq, index) if i in self._open and self._may_leave(i)]
+        if index not in self.failures:
+            self._open.setdefault(index, Lines()).add(readout, acq, encoding)
+
+    def _spoil(self, acq: ismrmrd.Acquisition, index: ImageIndex, error: ReconError) -> None:
+        """Give up what a readout would have belonged to: its image, or what it calibrates."""
+        if self._is_usable(index.encoding) and not begins_image(acq, self._header):
+            self._calibration.spoil(index, error)
+            return
+        self.failures.add(index, error)
+        self._open.pop(index, None)
+
+    def _is_usable(self, space: int) -> bool:
+        return space < len(self._header.encodings) and self._header.encodings[space].refusal is None
 
     def remaining(self) -> list[ImageIndex]:
         """The images that have not left and are complete. Raises NoImagingDataError when there never was any."""
@@ -150,7 +186,7 @@ class Assembler:
         for index in [index for index, lines in self._open.items() if not self._is_image(lines)]:
             del self._open[index]
             self._completion.forget(index)
-        if not self._open and not self._done:
+        if not self._open and not self._done and not self.failures:
             raise NoImagingDataError(
                 f"the scan ended without imaging readouts ({self._skipped} of other kinds, noise scan: {bool(self._noise)})"
             )
@@ -159,10 +195,25 @@ class Assembler:
 
     def end(self) -> None:
         """Raise IncompleteScanError when the scan ended in the middle of an image."""
+        if self._beyond:
+            logger.warning("%d readouts within the header's limits lie beyond its matrix; they are left out", self._beyond)
         self._completion.check()
 
-    def close(self, index: ImageIndex) -> KSpace:
-        """Hand out the k-space of an image and forget its readouts."""
+    def closed(self, indices: Iterable[ImageIndex]) -> Iterator[KSpace]:
+        """Hand out the k-space of images and forget their readouts; what fails is noted."""
+        for index in indices:
+            data = self._close_or_note(index)
+            if data is not None:
+                yield data
+
+    def _close_or_note(self, index: ImageIndex) -> KSpace | None:
+        try:
+            return self._close(index)
+        except (ReconError, MemoryError) as error:
+            self.failures.add(index, error)
+            return None
+
+    def _close(self, index: ImageIndex) -> KSpace:
         columns = self._settled(index.encoding)
         lines = self._open.pop(index)
         self._done.add(index)

@@ -12,10 +12,11 @@ from untrained_recon.assemble import encoding_of, image_index
 from untrained_recon.calibration import calibration_key
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError, NonFiniteError
+from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError, NonFiniteError, ReconError
+from untrained_recon.failures import Failures
 from untrained_recon.gridding import Samples, gridded, kspace
 from untrained_recon.lines import without_zero_lines
-from untrained_recon.readout import Readout, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
+from untrained_recon.readout import Readout, describe, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
 from untrained_recon.types import BoolArray, Encoding, Header, ImageIndex, KSpace, TimeRanges
 
@@ -33,7 +34,6 @@ class Buffer:
 
     Raises:
         EncodingError: The shapes do not fit each other.
-        NonFiniteError: NaN or Inf samples.
     """
 
     data: npt.NDArray[np.complex64]
@@ -42,8 +42,6 @@ class Buffer:
     def __post_init__(self) -> None:
         if self.data.ndim != 7 or self.headers.shape != (*self.data.shape[1:3], *self.data.shape[4:]):
             raise EncodingError(f"a buffer of shape {self.data.shape} has headers of shape {self.headers.shape}")
-        if not np.isfinite(self.data).all():
-            raise NonFiniteError(f"a buffer holds NaN or Inf samples; {NOT_FINITE}")
 
     def nearest(self, cell: Cell) -> Cell:
         """The cell itself; where the buffer has fewer N or S, the last one serves."""
@@ -57,11 +55,18 @@ class Buffer:
                 yield row, partition, head
 
     def readout(self, place: tuple[int, int], cell: Cell, head: Any, target: tuple[int, int]) -> Readout:
-        """The samples at row and partition ``place``, put on ``target``; columns that the header discards were not acquired."""
+        """The samples at row and partition ``place``, put on ``target``; columns that the header discards were not acquired.
+
+        Raises:
+            EncodingError: The header discards all of them.
+            NonFiniteError: A sample is NaN or infinite.
+        """
         n_x = self.data.shape[0]
         kept = kept_samples(head, n_x)
         n, s, loc = cell
         samples = self.data[kept, place[0], place[1], :, n, s, loc]
+        if not np.isfinite(samples).all():
+            raise NonFiniteError(f"{describe(head)} holds NaN or Inf samples; {NOT_FINITE}")
         return Readout(*target, center=n_x // 2 - kept.start, before=n_x // 2, after=n_x - n_x // 2, data=samples.T)
 
 
@@ -88,10 +93,17 @@ def kspaces(
         references: Calibration lines of encoding spaces without images, for images that have none of their own.
 
     Raises:
-        EncodingError: The buffer or a line does not fit the encoded matrix.
+        EncodingError: The buffer or a line does not fit the encoded matrix. This and other errors of single images come after all
+            images that can be made, see :mod:`untrained_recon.failures`.
+        NonFiniteError: A line holds NaN or Inf samples.
         NoImagingDataError: An image without any acquired line.
     """
     yield from _Sorted(data, ref, header, settings, references).kspaces()
+
+
+def indices(data: Buffer, header: Header, settings: ScanConfig) -> list[ImageIndex | None]:
+    """Which images a buffer holds, in the order of :func:`kspaces`; None where that cannot be told."""
+    return _Sorted(data, None, header, settings, ()).indices()
 
 
 def _holds_averages(data: Buffer, axis: int) -> bool:
@@ -116,8 +128,28 @@ class _Sorted:
         self._calibrated: dict[ImageIndex, Samples] = {}
 
     def kspaces(self) -> Iterator[KSpace]:
-        for cells in self._images():
-            yield self._image(cells)
+        failures = Failures()
+        with failures.collecting():
+            for cells, index in zip(self._images(), self.indices(), strict=True):
+                data = self._image_or_note(cells, index, failures)
+                if data is not None:
+                    yield data
+
+    def indices(self) -> list[ImageIndex | None]:
+        return [self._index_or_none(cells) for cells in self._images()]
+
+    def _image_or_note(self, cells: list[Cell], index: ImageIndex | None, failures: Failures) -> KSpace | None:
+        try:
+            return self._image(cells)
+        except (ReconError, MemoryError) as error:
+            failures.add("N {}, S {}, LOC {} of a buffer".format(*cells[0]) if index is None else index, error)
+            return None
+
+    def _index_or_none(self, cells: list[Cell]) -> ImageIndex | None:
+        try:
+            return self._index(cells)
+        except ReconError:
+            return None
 
     def _images(self) -> Iterator[list[Cell]]:
         """The cells of each image."""

@@ -6,6 +6,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from untrained_recon.errors import ReconError
 from untrained_recon.gridding import Lines, Samples
 from untrained_recon.readout import Readout, is_calibration, is_calibration_only
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
@@ -43,6 +44,8 @@ class Calibration:
         self._references: dict[ImageIndex, Lines] = {}  # by slice_key
         self._imaged: set[int] = set()  # encoding spaces with more than calibration lines
         self._gridded: dict[ImageIndex, Samples] = {}
+        self._spoilt: dict[ImageIndex, ReconError] = {}  # by calibration_key
+        self._spoilt_references: dict[ImageIndex, ReconError] = {}  # by slice_key
 
     def add(self, acq: ismrmrd.Acquisition, readout: Readout, index: ImageIndex) -> None:
         """Take notice of a readout, be it of an image or not."""
@@ -53,6 +56,12 @@ class Calibration:
             self._imaged.add(index.encoding)
         elif len(self._header.encodings) > 1 and index.encoding not in self._imaged:
             self._references.setdefault(slice_key(index), Lines()).add(readout, acq, encoding)
+
+    def spoil(self, index: ImageIndex, error: ReconError) -> None:
+        """Take notice of a readout that calibrates and cannot be used; the images that need it fail with its error."""
+        encoding = self._header.encodings[index.encoding]
+        self._spoilt.setdefault(calibration_key(index, encoding), error)
+        self._spoilt_references.setdefault(slice_key(index), error)
 
     def readouts(self, space: int) -> Iterator[Readout]:
         """All of an encoding space."""
@@ -72,9 +81,15 @@ class Calibration:
         return self._reference(index, lines.reference) is not None
 
     def samples(self, index: ImageIndex, lines: Lines) -> tuple[Samples | None, tuple[str, ...]]:
-        """What calibrates an image besides its own centre, and what is to be noted of it."""
+        """What calibrates an image besides its own centre, and what is to be noted of it.
+
+        Raises:
+            ReconError: A readout of it could not be used.
+        """
         encoding = self._header.encodings[index.encoding]
         key = calibration_key(index, encoding)
+        if key in self._spoilt:
+            raise self._spoilt[key]
         if key in self._lines:
             return self._once(key, self._lines[key]), ()
         if not self._spaces() or self._has_own(lines, encoding):
@@ -82,6 +97,8 @@ class Calibration:
         found = self._reference(index, lines.reference)
         if found is None:
             return None, (f"{self._spaces()}: a reference scan, but not of this slice and orientation; it is not used",)
+        if found in self._spoilt_references:
+            raise self._spoilt_references[found]
         reference = self._references[found]
         source = self._header.encodings[found.encoding]
         apart = shift(lines.reference, reference.reference)

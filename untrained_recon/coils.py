@@ -128,6 +128,10 @@ def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: Maps
     if not live.any():
         raise CalibrationError("the calibration region holds no signal")
     block = resize(torch.from_numpy(calib[live]).to(device), size)
+    largest = block.abs().max()
+    if largest == 0:
+        raise CalibrationError("the centre of the calibration region holds no signal")
+    block = block / largest  # first: squares of samples far from 1 would not be what they are
     block = block / torch.linalg.vector_norm(block)
     kernels = signal_kernels(block, min(settings.kernel_width, min(size) // 2), settings.thresh)
     vectors, values = eigen_maps(kernels, (calib.shape[1], calib.shape[2]), settings.sets)

@@ -7,7 +7,13 @@ NOT_FINITE = (
 
 
 class ReconError(Exception):
-    """Base of every error that a person at the scanner or at the command line is meant to read."""
+    """Base of every error that a person at the scanner or at the command line is meant to read.
+
+    Attributes:
+        images: The images that it is about, each with its own error; empty where it is about the scan as a whole.
+    """
+
+    images: tuple[tuple[object, Exception], ...] = ()
 
 
 class ConfigError(ReconError):
@@ -38,6 +44,10 @@ class NonFiniteError(AcquisitionError):
     """A readout holds NaN or Inf samples."""
 
 
+class SpikeError(AcquisitionError):
+    """A sample is so much larger than all others that nothing else would be seen of the image."""
+
+
 class EncodingError(AcquisitionError):
     """An encoding counter points outside the encoded matrix."""
 
@@ -52,6 +62,10 @@ class NoImagingDataError(ReconError):
 
 class SamplingError(ReconError):
     """So little of an image's k-space was sampled, or so far from its centre, that no image can be made."""
+
+
+class PartialScanError(ReconError):
+    """Some images could not be made, for different reasons; the others were."""
 
 
 class IncompleteScanError(ReconError):

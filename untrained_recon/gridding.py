@@ -13,6 +13,7 @@ from untrained_recon.errors import NonFiniteError
 from untrained_recon.extent import acquired
 from untrained_recon.noise import NoiseScan
 from untrained_recon.readout import Readout, is_calibration_only, stamps_of, to_grid
+from untrained_recon.spikes import require_no_spike
 from untrained_recon.types import ComplexArray, CountArray, Encoding, FloatArray, ImageIndex, KSpace, TimeRanges
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ def gridded(
         EncodingError: A readout is longer than the grid that the scan's were found to lie on.
         NoiseError: The noise scan is unusable.
         NonFiniteError: The samples overflow.
+        SpikeError: One sample outshines all others.
     """
+    require_no_spike(readouts, encoding, columns.grid)
     with np.errstate(over="ignore", invalid="ignore"):  # checked below
         ksp, counts = to_grid(columns.placed(readouts), encoding, columns.grid)
         ksp = noise.prewhiten(ksp, dwell_us) if noise else ksp

@@ -137,6 +137,19 @@ def kept_samples(acq: Any, n: int) -> slice:
     return slice(acq.discard_pre, n - acq.discard_post)
 
 
+def is_beyond_matrix(acq: Any, encoding: Encoding) -> bool:
+    """Whether an acquisition (or its header) lies outside the encoded matrix, though within the limits that the header announces.
+
+    Sequences that acquire in shots of equal length do so; as in Gadgetron, such lines are left out.
+    """
+    steps = (
+        (acq.idx.kspace_encode_step_1, encoding.encoded_shape[0], encoding.center_y, encoding.limits_y),
+        (acq.idx.kspace_encode_step_2, encoding.partitions, encoding.center_z, encoding.limits_z),
+    )
+    outside = [(step, limits) for step, n, center, limits in steps if not 0 <= step + n // 2 - center < n]
+    return bool(outside) and all(limits is not None and limits[0] <= step <= limits[1] for step, limits in outside)
+
+
 def line_of(acq: Any, encoding: Encoding) -> int:
     """Row of the grid for an acquisition (or its header): the step that the encoding limits name as centre is ``n_y // 2``.
 

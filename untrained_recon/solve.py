@@ -66,11 +66,12 @@ def solve(
 
 
 def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution:
-    """CG-SENSE, or zero-filled where there are no maps; on the CPU, which does not fail."""
+    """CG-SENSE, or zero-filled where there are no maps or they are of no use; on the CPU, whose memory is larger."""
     try:
         own = config.model_copy(update={"baseline": BaselineConfig()})  # the settings may be meant for another method
         return _conventional(data, own, "cg-sense", reason)
-    except CalibrationError:
+    except (CalibrationError, RuntimeError, ValueError, MemoryError) as error:  # the last resort follows, whatever it was
+        logger.warning("%s: zero-filled instead of CG-SENSE: %s", data.index, error)
         found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
         return replace(found, fallback_reason=reason, stop_reason="fallback")
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from untrained_recon.cautions import Caution
 from untrained_recon.errors import SamplingError
+from untrained_recon.failures import Failures
 from untrained_recon.types import BoolArray, KSpace
 
 logger = logging.getLogger(__name__)
@@ -24,31 +25,22 @@ def sound(scan: Iterable[KSpace]) -> Iterator[KSpace]:
     """The images of a scan that can be reconstructed, with their cautions; what the header left open is logged once.
 
     Raises:
-        SamplingError: Some cannot; at the end, after the others. Errors of ``scan`` itself pass.
+        ReconError: Some cannot; at the end, after the others. Errors of ``scan`` itself pass.
     """
     noted: set[str] = set()
-    useless = []
-    for data in scan:
-        for note in data.notes:
-            if note not in noted:
-                logger.info("%s: %s", data.index, note)
-        noted.update(data.notes)
-        try:
-            yield checked(data)
-        except SamplingError as error:
-            logger.error("%s: no image is made: %s", data.index, error)
-            useless.append(f"{data.index}: {error}")
-    if useless:
-        raise SamplingError(f"{len(useless)} images cannot be made: {'; '.join(useless[:10])}")
-
-
-def is_sound(data: KSpace) -> bool:
-    """Whether :func:`checked` lets an image pass."""
-    try:
-        checked(data)
-    except SamplingError:
-        return False
-    return True
+    failures = Failures()
+    with failures.collecting():
+        for data in scan:
+            for note in data.notes:
+                if note not in noted:
+                    logger.info("%s: %s", data.index, note)
+            noted.update(data.notes)
+            try:
+                image = checked(data)
+            except SamplingError as error:
+                failures.add(data.index, error)
+            else:
+                yield image
 
 
 def checked(data: KSpace) -> KSpace:

@@ -17,7 +17,8 @@ import torch
 
 from untrained_recon.assemble import assemble
 from untrained_recon.config import DEFAULT_PRESET, Config, EvidenceConfig, load_config
-from untrained_recon.errors import HostGoneError
+from untrained_recon.errors import HostGoneError, ServiceStoppedError
+from untrained_recon.failures import Failures
 from untrained_recon.header import parse_header
 from untrained_recon.images import MAPS, pixels_of, to_image
 from untrained_recon.jobs import Jobs
@@ -114,7 +115,7 @@ class Session:
         """Reconstruct image after image and yield the ISMRMRD images of each as soon as they are ready, in order.
 
         What goes wrong in ``scan`` is raised after the images that were complete before it. Of samples that no image can be made
-        of none is made, see :mod:`untrained_recon.soundness`.
+        of none is made, see :mod:`untrained_recon.soundness`; an image that fails is named after the others.
 
         Args:
             scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
@@ -128,18 +129,27 @@ class Session:
             config = config.model_copy(update={"evidence": EvidenceConfig()})
         feeder = _Feeder(sound(scan), lambda data: self._submit(data, config, jobs), self._account)
         feeder.start()
+        failures = Failures()
         try:
-            for data, job, submitted, share in feeder.submitted():
-                recon = job.result()
-                feeder.release(data)
-                self._shares.done(share, recon.seconds)
-                self._count(recon, time.monotonic() - submitted)
-                logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
-                for caution in recon.cautions:
-                    logger.warning("%s: %s: %s", data.index, caution.code, caution)
-                for kind in kinds:
-                    if pixels_of(kind, recon) is not None:
-                        yield to_image(kind, recon, data, self.header, self.config)
+            with failures.collecting():
+                for data, job, submitted, share in feeder.submitted():
+                    try:
+                        recon = job.result()
+                    except (CancelledError, ServiceStoppedError):
+                        raise
+                    except Exception as error:  # whatever it is, it costs this image alone
+                        failures.add(data.index, error)
+                        continue
+                    finally:
+                        feeder.release(data)
+                    self._shares.done(share, recon.seconds)
+                    self._count(recon, time.monotonic() - submitted)
+                    logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
+                    for caution in recon.cautions:
+                        logger.warning("%s: %s: %s", data.index, caution.code, caution)
+                    for kind in kinds:
+                        if pixels_of(kind, recon) is not None:
+                            yield to_image(kind, recon, data, self.header, self.config)
         except CancelledError as error:
             failed(gone := HostGoneError("the host left before its images were made"))
             raise gone from error

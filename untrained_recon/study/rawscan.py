@@ -14,7 +14,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.masks import Sampling
 from untrained_recon.rawfile import RawFile
 from untrained_recon.rawwriter import RawWriter
-from untrained_recon.readout import is_noise, line_of
+from untrained_recon.readout import is_beyond_matrix, is_noise, line_of
 from untrained_recon.study.volume import Volume, header_for, lines_within_limits, require
 from untrained_recon.types import BoolArray, ComplexArray, ImageIndex
 
@@ -58,7 +58,7 @@ class RawVolume(Volume):
         for number, head in enumerate(heads := self._raw.heads()):
             if is_noise(head):
                 self._noise.append(number)
-            elif is_imaging(head, self._parsed):
+            elif is_imaging(head, self._parsed) and not is_beyond_matrix(head, encoding_of(head, self._parsed)):
                 index = image_index(head, SETTINGS)
                 images.setdefault(index, []).append(number)
                 hit.setdefault(index, set()).add(line_of(head, encoding_of(head, self._parsed)))
