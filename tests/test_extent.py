@@ -58,6 +58,7 @@ def scan_of(acquisitions: list[ismrmrd.Acquisition], protocol: Protocol, **setti
         ((0, 35), rows(slice(0, 36)), 48),
         ((12, 40), rows(slice(12, 41)), 33),  # partial Fourier of 32 lines
         ((6, 41), rows(slice(0, 48)), 48),  # more came than announced
+        ((1, 30), rows(slice(1, 31)), 48),  # a line short of the edge
         ((0, 47), rows(24), 48),  # no image, but not a small one either
     ],
 )
@@ -113,6 +114,23 @@ def test_volumes_have_the_acquired_extent_along_every_axis() -> None:
     found = reconstruct_image(data, load_config("fast", QUICK), CPU)
     assert found.magnitude.shape == (16, 24, 24)
     np.testing.assert_allclose(found.magnitude, expected(ksp * lines[..., None], protocol), atol=2e-5)
+
+
+def test_the_corners_outside_an_elliptical_shutter_stay_empty() -> None:
+    protocol = Protocol(matrix=(16, 24, 32), recon=(16, 24, 16), fov=(80.0, 240.0, 480.0), recon_fov=(80.0, 240.0, 240.0))
+    ksp = measure(body(6, slices=16, fov=(80.0, 240.0, 240.0)), protocol)
+    z, y = np.ogrid[-8:8, -12:12]
+    within = (z / 8) ** 2 + (y / 12) ** 2 <= 1
+    lines = within & ((y % 2 == 0) | ((abs(z) < 4) & (abs(y) < 6)))
+    data = scan_of(readouts(ksp, protocol, lines), protocol)
+    assert data.encoding.shutter
+    assert "the corners stay empty" in data.notes[0]
+    found = reconstruct_image(data, load_config("fast", {**QUICK, "recon.method": "cg-sense"}), CPU)
+    spectrum = np.abs(np.fft.fftshift(np.fft.fftn(found.complex_img, axes=(0, 1)), axes=(0, 1))) ** 2
+    corners = (z / 8.5) ** 2 + (y / 12.5) ** 2 > 1.2
+    assert spectrum[corners].sum() < 2e-4 * spectrum.sum()
+    assert not scan_of(readouts(ksp, protocol, lines), protocol, fill="matrix").encoding.shutter
+    assert not scan_of(readouts(ksp, protocol, lines | (y % 4 == 0)), protocol).encoding.shutter
 
 
 def test_a_separate_calibration_scan_is_cut_alike() -> None:

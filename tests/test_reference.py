@@ -71,8 +71,7 @@ def error(data: KSpace) -> float:
     ],
     ids=lambda p: f"{p.matrix}-{p.recon_fov}-{p.mode}",
 )
-@pytest.mark.parametrize("mode", ["separate", "embedded"])
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("mode", "first"), [("separate", True), ("embedded", False)])
 def test_maps_come_from_the_reference_scan(low: Protocol, mode: str, first: bool) -> None:
     reference, imaging = reference_of({0: 0}, low), images_of(1)
     (data,) = scan_of(reference + imaging if first else imaging + reference, like(PLAIN, mode=mode), low)
@@ -110,8 +109,7 @@ def test_samples_of_the_same_field_of_view_are_the_same_and_others_interpolated(
     assert np.linalg.norm(scale * data.calib[:, inner] - data.ksp[:, inner]) < 0.05 * np.linalg.norm(data.ksp[:, inner])
 
 
-@pytest.mark.parametrize("order", [{0: 0, 1: 1, 2: 2}, {0: 2, 1: 1, 2: 0}, {0: 0, 1: 1, 2: 2, 3: 3}])
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("order", "first"), [({0: 2, 1: 1, 2: 0}, True), ({0: 0, 1: 1, 2: 2, 3: 3}, False)])
 def test_each_slice_takes_the_reference_at_its_place(order: dict[int, int], first: bool) -> None:
     reference, imaging = reference_of(order), images_of(3)
     found = scan_of(reference + imaging if first else imaging + reference, PLAIN, LOW)

@@ -68,6 +68,7 @@ class Encoding:
         limits_y: Minimum and maximum of ``encodingLimits.kspace_encoding_step_1``; None where the header is silent.
         limits_z: The same of step 2.
         gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
+        shutter: Whether ``z`` and ``y`` were sampled within an ellipse, as in most 3-D scans, and the corners are to stay empty.
     """
 
     encoded_shape: tuple[int, int]
@@ -85,6 +86,7 @@ class Encoding:
     limits_y: StepLimits | None = None
     limits_z: StepLimits | None = None
     gain: float = 1.0
+    shutter: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int]:
