@@ -106,5 +106,5 @@ def _interpolation(
     waves = np.exp(2j * np.pi * np.outer(steps, steps) / n)
     kept = (steps >= block[0]) & (steps <= block[1])
     matrix = np.exp(-2j * np.pi * np.outer(position, steps) / n) @ waves.T * kept / n
-    turns = np.exp(2j * np.pi * rows / target_fov * distance)
+    turns = np.exp(-2j * np.pi * rows / target_fov * distance)
     return turns[:, None] * matrix, np.flatnonzero((position >= low - SAME) & (position <= high + SAME))

@@ -70,6 +70,7 @@ class Encoding:
         limits_z: The same of step 2.
         gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
         refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
+        shutter: Whether ``z`` and ``y`` were sampled within an ellipse, as in most 3-D scans, and the corners are to stay empty.
     """
 
     encoded_shape: tuple[int, int]
@@ -88,6 +89,7 @@ class Encoding:
     limits_z: StepLimits | None = None
     gain: float = 1.0
     refusal: Exception | None = None
+    shutter: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int]:

@@ -132,6 +132,7 @@ def _plane(
             "recon_fov": (thickness, *(encoding.recon_fov[n] for n in others)),
             "partitions": 1,
             "recon_partitions": 1,
+            "shutter": encoding.shutter and X not in others,
         }
     )
 
