@@ -43,6 +43,7 @@ def cli() -> None:
 @click.option("--png", type=click.Path(path_type=Path, file_okay=False), help="Also write every image as a PNG to this folder.")
 @click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
 @click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
+@click.option("--timeout", type=click.FloatRange(0.1), default=3600.0, show_default=True, help="With --server: seconds of silence.")
 def replay(
     raw: Path,
     output: Path,
@@ -53,6 +54,7 @@ def replay(
     png: Path | None,
     server: str | None,
     chain: Path | None,
+    timeout: float,
 ) -> None:
     """Play RAW through the gadget as Gadgetron would, and store the images that come back."""
     from untrained_recon import report
@@ -71,7 +73,7 @@ def replay(
     properties = {**parse_assignments(settings), **{key: value for key, value in named.items() if value is not None}}
     with Monitor(stderr) as monitor:
         if server is not None and chain is not None:
-            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor)
+            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor, timeout)
         else:
             images = run(raw, output, properties, monitor)
     if png is not None:
