@@ -1,5 +1,6 @@
 """ISMRMRD files: raw data in, images out. Images appear under their final name only when the file is complete."""
 
+import contextlib
 import glob
 import os
 import socket
@@ -182,13 +183,10 @@ class ImageFile:
 def clear_parts(path: Path) -> None:
     """Remove what runs that were killed have left of a file: of processes that are gone, or, on other machines, old."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        try:
+        with contextlib.suppress(ValueError, OSError):  # another's file, or gone meanwhile
             host, number = part.name.removeprefix(f".{path.name}.").rsplit(".", 3)[:2]
-            gone = not _runs(int(number)) if host == socket.gethostname() else time.time() - part.stat().st_mtime > OLD_S
-            if gone:
+            if not _runs(int(number)) if host == socket.gethostname() else time.time() - part.stat().st_mtime > OLD_S:
                 part.unlink()
-        except (ValueError, OSError):  # another's file, or gone meanwhile
-            continue
 
 
 def _runs(number: int) -> bool:
