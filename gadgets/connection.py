@@ -24,7 +24,7 @@ from gadgetron.external.connection import Connection
 from gadgets.readers import READERS, skip_text
 from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
-from untrained_recon.printable import printable, quoted
+from untrained_recon.printable import LONGEST, printable
 from untrained_recon.wire import configuration_xml
 from untrained_recon.xmltext import LARGEST, parse_xml
 
@@ -227,7 +227,7 @@ def properties_of(config: bytes) -> dict[str, str]:
         is_property = element.tag == "property"
         name = element.get("name", "") if is_property else element.tag
         if not name or name in properties:
-            what = f"twice: {quoted(name)}" if name else "without a name"
+            what = f"twice: {printable(name, LONGEST)}" if name else "without a name"
             raise ProtocolError(f"the gadget's <configuration> has a setting {what}")
         properties[name] = element.get("value", "") if is_property else (element.text or "").strip()
     return properties

@@ -36,18 +36,25 @@ class Departures:
         try:
             yield
         finally:
-            self._forget(number)
+            with self._lock:
+                self._forget(number)
 
     def close(self) -> None:
         """Look no more."""
         self._closed.set()
 
     def _forget(self, number: int) -> Callable[[], None] | None:
+        left = self._left.pop(number, None)
+        if left is not None:
+            self._poll.unregister(number)
+        return left
+
+    def _of_gone(self, number: int) -> Callable[[], None] | None:
+        """Who is to be told; looks again, as the number may have become another connection's meanwhile."""
         with self._lock:
-            left = self._left.pop(number, None)
-            if left is not None:
-                self._poll.unregister(number)
-            return left
+            look = select.poll()
+            look.register(number, GONE)
+            return self._forget(number) if look.poll(0) else None
 
     def _look(self) -> None:
         while not self._closed.is_set():
@@ -56,7 +63,7 @@ class Departures:
                 continue
             try:
                 for number, _ in self._poll.poll(1000 * LOOK_S):
-                    left = self._forget(number)
+                    left = self._of_gone(number)
                     if left is not None:
                         left()
             except Exception:

@@ -70,16 +70,16 @@ class PrometheusMetrics(Metrics):
         gauges = {
             "scans_in_progress": ("Scans in progress", lambda s: s["scans"]),
             "images_waiting": ("Images that wait for a worker", lambda s: s["waiting"]),
-            "worker_restarts": ("Workers that were replaced", lambda s: s["restarts"]),
+            "worker_restarts": ("Workers that were replaced", lambda s: s["workers"]["restarts"]),
         }
         for name, (text, value) in gauges.items():
             self._gauge(f"untrained_recon_{name}", text, registry=self._registry).set_function(_told(status, value))
         workers = self._gauge("untrained_recon_workers", "Workers by state", ["state"], registry=self._registry)
         states: dict[str, Callable[[dict[str, Any]], int]] = {
-            "busy": lambda s: s["busy"],
-            "idle": lambda s: s["ready"] - s["busy"],
-            "starting": lambda s: s["live"] - s["ready"],
-            "missing": lambda s: s["workers"] - s["live"],
+            "busy": lambda s: s["workers"]["busy"],
+            "idle": lambda s: s["workers"]["ready"] - s["workers"]["busy"],
+            "starting": lambda s: s["workers"]["live"] - s["workers"]["ready"],
+            "missing": lambda s: s["workers"]["total"] - s["workers"]["live"],
         }
         for state, count in states.items():
             workers.labels(state).set_function(_told(status, count))

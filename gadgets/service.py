@@ -101,7 +101,7 @@ class Service:
         self._max_scans = max_scans
         self._stopping = threading.Event()
         self._door = Door(hosts, port, self._policy.allow)
-        self._visitors = Visitors(room(pool.health.workers))
+        self._visitors = Visitors(room(pool.health.total))
         self._departures = Departures()
         self._served = 0
         self.addresses = self._door.addresses
@@ -137,7 +137,8 @@ class Service:
             "ready": health.ready > 0 and not self._stopping.is_set(),
             "scans": self._visitors.scans,
             "served": self._served,
-            **health._asdict(),
+            "waiting": health.waiting,
+            "workers": {name: getattr(health, name) for name in ("total", "live", "ready", "busy", "restarts")},
         }
 
     def _accept(self, listener: Any) -> None:

@@ -47,6 +47,7 @@ def cli() -> None:
 @click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
 @click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
 @group_option
+@click.option("--timeout", type=click.FloatRange(0.1), default=3600.0, show_default=True, help="With --server: seconds of silence.")
 def replay(
     raw: Path,
     output: Path,
@@ -58,6 +59,7 @@ def replay(
     server: str | None,
     chain: Path | None,
     group: str,
+    timeout: float,
 ) -> None:
     """Play RAW through the gadget as Gadgetron would, and store the images that come back."""
     from untrained_recon import report
@@ -80,7 +82,7 @@ def replay(
     }
     with Monitor(stderr) as monitor:
         if server is not None and chain is not None:
-            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor, group)
+            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor, group, timeout)
         else:
             images = run(raw, output, properties, monitor, group)
     if png is not None:

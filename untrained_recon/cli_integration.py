@@ -1,12 +1,13 @@
 """Commands for whoever installs the software at a site: is it there, does it do what it must, what is its label."""
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
 from untrained_recon.cli_options import FILE, parse_address
-from untrained_recon.errors import GadgetMissingError, UnreachableError
+from untrained_recon.errors import GadgetMissingError, UnreachableError, WorkerError
 
 FAILED, UNREACHABLE, GADGET_MISSING = 1, 3, 4
 
@@ -14,10 +15,13 @@ FAILED, UNREACHABLE, GADGET_MISSING = 1, 3, 4
 @click.command()
 @click.argument("address", metavar="HOST:PORT", default="localhost:9100")
 def health(address: str) -> None:
-    """Ask the resident service at HOST:PORT how it is; the exit status is not 0 where it does not answer."""
+    """Ask the resident service at HOST:PORT how it is; the exit status is not 0 where it does not answer or no worker lives."""
     from untrained_recon.host import query
 
-    click.echo(query(*parse_address(address)))
+    text = query(*parse_address(address))
+    click.echo(text)
+    if not json.loads(text).get("alive", False):
+        raise WorkerError(f"none of the workers of {address} lives; see the service's log")
 
 
 @click.command("openrecon-label")

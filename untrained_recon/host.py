@@ -6,6 +6,7 @@ gadget: images, items passed through, ERROR, CLOSE.
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -29,7 +30,10 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 30.0
+RECEIVE_TIMEOUT_S = 3600.0
 CHUNK = 1 << 20
+# as ``python -m gadgets``, but not even that is looked for in the current folder
+START = "import sys; sys.path = [p for p in sys.path if p]; from gadgets.launch import main; sys.exit(main())"
 
 EARLY = "came while the scan was still being sent, which crashes a Gadgetron"
 
@@ -53,7 +57,7 @@ class GadgetProcess:
         with socket.create_server(("localhost", 0)) as server:
             port = server.getsockname()[1]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gadgets", str(port), module, target],
+                [sys.executable, "-c", START, str(port), module, target],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -142,7 +146,7 @@ def query(host: str, port: int) -> str:
     """Ask the resident service how it is, with Gadgetron's QUERY message.
 
     Returns:
-        JSON: version, scans in progress, scans served, images that wait.
+        JSON: version, whether it is alive and ready, scans in progress and served, workers by state, images that wait.
 
     Raises:
         UnreachableError: Nothing answers.
@@ -162,7 +166,9 @@ def query(host: str, port: int) -> str:
     return text
 
 
-def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item]) -> Iterator[Returned]:
+def exchange(
+    sock: socket.socket, config: bytes, header: bytes, items: Iterable[Item], seconds: float = math.inf
+) -> Iterator[Returned]:
     """Play a scan to a gadget or a server and yield what comes back, while the scan is still being sent.
 
     Args:
@@ -170,13 +176,16 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
         config: ``<configuration>`` node for a gadget, whole chain for a server.
         header: ISMRMRD XML header.
         items: Acquisitions and waveforms in their order.
+        seconds: How long the peer may be silent.
 
     Raises:
-        ReplayError: The peer reported an ERROR or a TEXT (a server's way to complain), or its connection broke.
+        ReplayError: The peer reported an ERROR or a TEXT (a server's way to complain), its connection broke, or it fell silent.
         Exception: Whatever reading ``items`` raised.
     """
     sender = _Sender(sock, config, header, items)
     sender.start()
+    if not math.isinf(seconds):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(seconds % 1 * 1e6)))
     complaint, closed = "", False
     try:
         while not closed:
@@ -188,6 +197,10 @@ def exchange(sock: socket.socket, config: bytes, header: bytes, items: Iterable[
                 complaint = complaint or (f"{item} (it {EARLY})" if early else item)
             else:
                 yield item
+    except BlockingIOError:
+        complaint = complaint or f"nothing came for {seconds:g} s"
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)  # the sender may be waiting too
     except (ProtocolError, OSError) as broken:
         complaint = complaint or f"the connection broke: {broken}"
     sender.join()

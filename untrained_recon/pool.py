@@ -28,7 +28,7 @@ class Health(NamedTuple):
     """How a pool is.
 
     Attributes:
-        workers: How many there should be.
+        total: Workers that there should be.
         live: Processes that run.
         ready: Live ones that are warm.
         busy: Ready ones that have an image.
@@ -36,7 +36,7 @@ class Health(NamedTuple):
         restarts: Workers that were replaced so far.
     """
 
-    workers: int
+    total: int
     live: int
     ready: int
     busy: int

@@ -1,7 +1,11 @@
 """ISMRMRD files: raw data in, images out. Images appear under their final name only when the file is complete."""
 
+import contextlib
+import glob
 import os
+import socket
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +19,7 @@ from untrained_recon.layout import complaint, converted, length, read_rows
 from untrained_recon.scan_group import GROUP, find_group, header_text, named, open_hdf5
 
 CHUNK = 256
+OLD_S = 24 * 3600.0
 
 
 class RawFile:
@@ -145,7 +150,10 @@ class ImageFile:
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path = path
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        clear_parts(path)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.{socket.gethostname()}.{os.getpid()}.", suffix=".part", dir=path.parent
+        )
         os.close(handle)
         os.unlink(name)
         self._part = Path(name)
@@ -176,6 +184,25 @@ class ImageFile:
         """Close the file and give it its name."""
         self._dataset.close()
         os.replace(self._part, self.path)
+
+
+def clear_parts(path: Path) -> None:
+    """Remove what runs that were killed have left of a file: of processes that are gone, or, on other machines, old."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(ValueError, OSError):  # another's file, or gone meanwhile
+            host, number = part.name.removeprefix(f".{path.name}.").rsplit(".", 3)[:2]
+            if not _runs(int(number)) if host == socket.gethostname() else time.time() - part.stat().st_mtime > OLD_S:
+                part.unlink()
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def read_images(path: Path, number: int) -> list[ismrmrd.Image]:

@@ -11,7 +11,7 @@ from untrained_recon.assemble import begins_image, image_index
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import RawFileError, ReplayError
 from untrained_recon.header import parse_header
-from untrained_recon.host import GadgetProcess, Item, exchange, server_connection
+from untrained_recon.host import RECEIVE_TIMEOUT_S, GadgetProcess, Item, exchange, server_connection
 from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
 from untrained_recon.rawfile import ImageFile, RawFile
 from untrained_recon.stream import resolve
@@ -65,7 +65,13 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
 
 
 def replay_through_server(
-    raw_path: Path, out_path: Path, address: tuple[str, int], chain: bytes, monitor: Monitor, group: str = ""
+    raw_path: Path,
+    out_path: Path,
+    address: tuple[str, int],
+    chain: bytes,
+    monitor: Monitor,
+    group: str = "",
+    seconds: float = RECEIVE_TIMEOUT_S,
 ) -> list[ismrmrd.Image]:
     """Play ``raw_path`` through a chain of a running Gadgetron, as its own client does.
 
@@ -77,6 +83,7 @@ def replay_through_server(
         chain: The chain's XML.
         monitor: Told of progress.
         group: As for :func:`replay`.
+        seconds: How long the server may be silent.
 
     Returns:
         The images of the first series, in the order in which they came.
@@ -88,7 +95,7 @@ def replay_through_server(
         watch = _Expectation(parse_header(raw.header), ScanConfig())
         series: dict[int, list[ismrmrd.Image]] = {}
         with server_connection(*address) as server:
-            for item in exchange(server, chain, raw.header, watch.sent(raw.items())):
+            for item in exchange(server, chain, raw.header, watch.sent(raw.items()), seconds):
                 if isinstance(item, ismrmrd.Waveform):
                     out.append_waveform(item)
                     continue

@@ -32,7 +32,7 @@ class Watch:
     """
 
     start: float = 180.0
-    silence: float = 30.0
+    silence: float = 20.0
     stall: float = 300.0
     cancel: float = 10.0
 
