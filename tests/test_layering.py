@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
-    {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
-    {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
+    {"config", "operators", "header", "cli_options", "cfl", "collaborative", "output", "extras", "brief"},
+    {"compute", "noise", "readout", "rawfile", "imagefile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
     {"networks.generator", "networks.unet"},
     {"networks.decoder", "networks.deep_image_prior"},
@@ -30,6 +30,7 @@ LEVELS = [
     {"replay", "bench", "bench_images", "integration"},
     {"junit", "bench_speed"},
     {"study.volume"},
+    {"study.support", "study.maskfile"},
     {
         "study.sampling",
         "study.rawscan",
@@ -38,6 +39,7 @@ LEVELS = [
         "study.whiten",
         "study.floor",
         "study.results",
+        "study.identity",
         "study.panels",
     },
     {"study.fastmri", "study.summary"},
