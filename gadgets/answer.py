@@ -46,7 +46,7 @@ def send_images(
                 connection.send(image)
         return
     with closing(session.images(scan, ["complex"], jobs, connection.note)) as images:
-        for array, shape in _arrays(images, deque() if plans is None else plans):
+        for array, shape in arrays(images, deque() if plans is None else plans):
             connection.send_bytes(image_array_bytes(array, shape))
 
 
@@ -60,7 +60,7 @@ def _audible(connection: GadgetConnection, scan: Iterable[KSpace]) -> Iterator[K
         raise
 
 
-def _arrays(images: Iterable[ismrmrd.Image], plans: deque[Plan]) -> Iterator[tuple[list[ismrmrd.Image], Shape]]:
+def arrays(images: Iterable[ismrmrd.Image], plans: deque[Plan]) -> Iterator[tuple[list[ismrmrd.Image], Shape]]:
     """Images in their arrays; an array is due when it is complete, or when an image of another one comes.
 
     An array has no gaps: where an image is missing, the others leave as an array each.

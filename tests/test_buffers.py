@@ -3,13 +3,13 @@
 import io
 import struct
 from collections import deque
-from types import SimpleNamespace
 from typing import Any
 
 import ismrmrd
 import numpy as np
 import pytest
 
+from gadgets.answer import Plan
 from gadgets.buffers import kspaces_of
 from gadgets.readers import read_recon_data
 from tests.scans import Protocol, body, header_of, measure, readouts, sampled_lines
@@ -121,10 +121,10 @@ def test_a_space_of_calibration_lines_alone_comes_as_an_array_without_dimensions
     alone = struct.pack("<Q", 1) + nothing + b"\1" + recon_data_bytes(ref.data, ref.headers, None)[10:-1]
     (empty,) = read_recon_data(BytesSource(alone))
     assert empty.data.data.size == empty.data.headers.size == 0
-    shapes: deque[tuple[int, int, int]] = deque()
+    plans: deque[Plan] = deque()
     header = parse_header(header_of(imaging, imaging))
-    (found,) = kspaces_of([[filled, empty]], header, ScanConfig(), shapes)
-    assert list(shapes) == [(1, 1, 1)]
+    (found,) = kspaces_of([[filled, empty]], header, ScanConfig(), plans)
+    assert [plan.shape for plan in plans] == [(1, 1, 1)]
     assert found.calib_mask.all()
 
 
@@ -133,18 +133,6 @@ class BytesSource(io.BytesIO):
 
     def expect(self, nbytes: int) -> int:
         return nbytes
-
-
-def test_an_array_of_images_that_has_gaps_leaves_as_single_ones() -> None:
-    ksp = measure(body(3), PLAIN)
-    one_sided = np.zeros((1, 16), bool)
-    one_sided[:, 9:] = True
-    data = buffer_of({(0, 0, n): readouts(ksp, PLAIN, one_sided if n == 1 else FULL, slice=n) for n in range(3)})
-    bit = SimpleNamespace(data=data, ref=None)
-    shapes: deque[tuple[int, int, int]] = deque()
-    found = list(kspaces_of([[bit]], parse_header(header_of(PLAIN)), ScanConfig(), shapes))
-    assert len(found) == 3
-    assert list(shapes) == [(1, 1, 1)] * 2
 
 
 def test_short_readouts_lie_in_the_middle_and_lines_of_zeros_were_not_acquired() -> None:

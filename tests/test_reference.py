@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from tests.scans import Protocol, body, expected, header_of, measure, readouts, sampled_lines
-from untrained_recon.assemble import assemble, begins_image
+from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.errors import NoImagingDataError
 from untrained_recon.header import parse_header
+from untrained_recon.membership import begins_image
 from untrained_recon.metrics import nrmse
 from untrained_recon.reference import calibrates_itself
 from untrained_recon.types import BoolArray, KSpace

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import ismrmrd
 
@@ -13,7 +12,6 @@ from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
     AcquisitionError,
     ChannelCountError,
-    EncodingError,
     LateAcquisitionError,
     NoImagingDataError,
     NoiseError,
@@ -22,18 +20,18 @@ from untrained_recon.errors import (
 from untrained_recon.failures import Failures
 from untrained_recon.gridding import Lines, Samples, gridded, kspace
 from untrained_recon.lines import repeated, without_zero_lines
+from untrained_recon.membership import begins_image, encoding_of, image_index, is_imaging
 from untrained_recon.noise import NoiseScan
 from untrained_recon.readout import (
     describe,
     is_beyond_matrix,
-    is_calibration_only,
     is_compressed,
     is_noise,
     is_object_line,
     place,
 )
 from untrained_recon.scope import Scope
-from untrained_recon.types import Encoding, Header, ImageIndex, KSpace, TimeRanges
+from untrained_recon.types import Header, ImageIndex, KSpace, TimeRanges
 
 logger = logging.getLogger(__name__)
 
@@ -70,37 +68,6 @@ def assemble(
             yield from assembler.closed(completed)
         yield from assembler.closed(assembler.remaining())
         assembler.end()
-
-
-def image_index(acq: Any, settings: ScanConfig) -> ImageIndex:
-    """The image that a readout (or its header) belongs to; segments share one, and averages unless they are kept apart."""
-    idx = acq.idx
-    average = 0 if settings.average else idx.average
-    return ImageIndex(acq.encoding_space_ref, average, idx.slice, idx.contrast, idx.phase, idx.repetition, idx.set)
-
-
-def is_imaging(acq: ismrmrd.Acquisition, header: Header) -> bool:
-    """Whether a readout contributes to an image: a Cartesian line that is not part of a separate calibration scan."""
-    if not is_object_line(acq):
-        return False
-    return not (is_calibration_only(acq) and encoding_of(acq, header).separate_calibration)
-
-
-def begins_image(acq: ismrmrd.Acquisition, header: Header) -> bool:
-    """Whether an image is due once a readout came: where there are several encoding spaces, one that holds nothing but
-    calibration lines is a reference scan for the others.
-    """
-    return is_imaging(acq, header) and not (len(header.encodings) > 1 and is_calibration_only(acq))
-
-
-def encoding_of(acq: ismrmrd.Acquisition, header: Header) -> Encoding:
-    """The encoding space of a readout. Raises EncodingError when the header has no such space, its refusal where it has one."""
-    number, count = acq.encoding_space_ref, len(header.encodings)
-    if number >= count:
-        raise EncodingError(f"{describe(acq)} refers to encoding space {number}; the header has {count}")
-    if (refusal := header.encodings[number].refusal) is not None:
-        raise refusal
-    return header.encodings[number]
 
 
 class Assembler:

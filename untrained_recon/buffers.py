@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.assemble import encoding_of, image_index
 from untrained_recon.calibration import calibration_key
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
@@ -16,6 +15,7 @@ from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError
 from untrained_recon.failures import Failures
 from untrained_recon.gridding import Samples, gridded, kspace
 from untrained_recon.lines import without_zero_lines
+from untrained_recon.membership import encoding_of, image_index
 from untrained_recon.readout import Readout, describe, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
 from untrained_recon.types import BoolArray, Encoding, Header, ImageIndex, KSpace, TimeRanges

@@ -17,6 +17,7 @@ from ismrmrd import xsd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.output import write_array
 from untrained_recon.rawfile import RawFile
 from untrained_recon.simulate import Simulation, simulate
 from untrained_recon.types import FloatArray
@@ -79,10 +80,10 @@ class Case:
         return np.load(path).astype(np.float32) if path.exists() else None
 
     def update(self, images: FloatArray) -> None:
-        """Write the reference anew. Raises ConfigError where its pixels do not fit."""
+        """Write the reference anew. Raises ConfigError where its pixels do not fit, RawFileError where it cannot be written."""
         if float(images.max()) > FLOAT16_MAX:
             raise ConfigError(f"{self.folder}: pixels up to {images.max():g} do not fit a float16 reference")
-        np.save(self.folder / REFERENCE, images.astype(np.float16))
+        write_array(self.folder / REFERENCE, images.astype(np.float16))
 
     def scan(self) -> Scan:
         """Header and items to send. Raises RawFileError, or ConfigError for a recipe that cannot be made."""

@@ -8,6 +8,7 @@ import click
 
 from untrained_recon.cli_options import FILE, parse_address
 from untrained_recon.errors import GadgetMissingError, UnreachableError, WorkerError
+from untrained_recon.output import require_place, written
 
 FAILED, UNREACHABLE, GADGET_MISSING = 1, 3, 4
 
@@ -64,6 +65,8 @@ def integration_test(
         raise click.UsageError("either --server or --service")
     if connect is not None and server is None:
         raise click.UsageError("--connect goes with --server")
+    if junit_file is not None:
+        require_place(junit_file)
     target = Target(
         kind="server" if server else "service",
         address=parse_address(server or service or ""),
@@ -83,5 +86,6 @@ def integration_test(
     skipped = sum(bool(result.skipped) for result in results)
     click.echo(f"{len(results) - failed - skipped} passed, {failed} failed, {skipped} skipped")
     if junit_file is not None:
-        junit_file.write_bytes(junit(results, trouble))
+        with written(junit_file) as part:
+            part.write_bytes(junit(results, trouble))
     sys.exit(status or (FAILED if failed else 0))

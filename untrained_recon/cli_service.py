@@ -11,6 +11,7 @@ import click
 
 from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
 from untrained_recon.config import DEFAULT_PRESET, load_config
+from untrained_recon.output import require_place, write_text
 
 PORTS = {"gadgetron": 9100, "mrd": 9002}
 
@@ -95,6 +96,8 @@ def bench_speed_command(
     from untrained_recon.bench_speed import bench_speed
     from untrained_recon.pipeline import pick_device
 
+    if output is not None:
+        require_place(output)
     where = pick_device(device)
     gpu = where.type == "cuda"
     case = Case((368, 640), 15, 8, 256, (5, 10), 30) if gpu else Case((128, 128), 8, 5, 64, (8, 8), 10)
@@ -128,6 +131,8 @@ def bench_service_command(
     from untrained_recon.bench import bench_service
     from untrained_recon.simulate import Simulation
 
+    if output is not None:
+        require_place(output)
     simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
     figures = bench_service(simulation, parse_assignments(settings), [int(n) for n in connections.split(",")], workers)
     _report(figures, output)
@@ -137,4 +142,4 @@ def _report(figures: Mapping[str, object], output: Path | None) -> None:
     text = json.dumps(figures, indent=2)
     click.echo(text)
     if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
+        write_text(output, text + "\n")

@@ -7,6 +7,7 @@ import click
 
 from untrained_recon.cli_options import parse_assignments
 from untrained_recon.errors import EvaluationError
+from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
 
 if TYPE_CHECKING:
@@ -96,9 +97,10 @@ def evaluate(
     device: str,
 ) -> None:
     """Score methods on the fully sampled k-space of DATA (files and folders), undersampled by masks."""
+    require_modules(REPORT, "report", "evaluate")
     from untrained_recon.masks import Sampling
     from untrained_recon.pipeline import pick_device
-    from untrained_recon.study.evaluate import Plan
+    from untrained_recon.study.evaluate import Plan, earlier
     from untrained_recon.study.evaluate import evaluate as run
     from untrained_recon.study.files import find_volumes
     from untrained_recon.study.page import write_report
@@ -107,7 +109,8 @@ def evaluate(
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, dict(parse_method(text) for text in methods), samplings, slices, resolution)
     rows = run(plan, output, pick_device(device), lambda row: click.echo(row_line(row)))
-    click.echo(f"report in {write_report(rows, output)}")
+    more = earlier(plan, rows, output)
+    click.echo(f"report in {write_report([*rows, *more], output)}" + (f", with {len(more)} images of earlier runs" if more else ""))
     failures = [row for row in rows if row.error]
     if failures:
         raise EvaluationError(f"{len(failures)} of {len(rows)} images failed; the report names them")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import ismrmrd
 
-from untrained_recon.assemble import image_index, is_imaging
 from untrained_recon.config import ScanConfig
+from untrained_recon.membership import image_index, is_imaging
 from untrained_recon.memory import Account, describe_image, image_bytes
 from untrained_recon.readout import is_noise
 from untrained_recon.types import Header, ImageIndex, KSpace

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import sigpy
 from ismrmrd import xsd
 
 from untrained_recon.elements import encoding_element
 from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.noise import covariance, prewhiten
+from untrained_recon.output import require_place, save_array, written
 from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head
 from untrained_recon.rawwriter import RawWriter
 from untrained_recon.types import ComplexArray, Encoding, FloatArray, ImageIndex
@@ -56,16 +58,33 @@ def simulate(path: Path, settings: Simulation) -> None:
     the same after prewhitening with the file's noise scan, ``.mask.npy`` the uint8 line codes ``(n_y,)``: 0 not acquired, 1
     imaging, 2 calibration only, 3 both.
 
+    They appear when they are complete, and replace older ones.
+
     Raises:
         ConfigError: The pattern cannot be made as asked.
+        RawFileError: A file cannot be written.
     """
     rng = np.random.default_rng([settings.seed, 1])
     n_y, _ = settings.shape
     codes = line_codes(n_y, settings.pattern, settings.accel, settings.acs, rng)
 
+    names = {name: path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask")}
+    for beside in names.values():
+        require_place(beside)
+    with written(path) as part:
+        truth, truth_white = _write_raw(part, settings, codes, rng)
+        for name, array in (("truth", np.array(truth)), ("truth_white", np.array(truth_white)), ("mask", codes)):
+            if len(array):
+                save_array(part.with_name(names[name].name), array)
+    if not truth_white:
+        names["truth_white"].unlink(missing_ok=True)  # an older scan's
+
+
+def _write_raw(
+    path: Path, settings: Simulation, codes: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Write the raw file, and return the truths of its slices: as they are, and prewhitened where there is noise."""
     cov = coil_covariance(settings.coils, settings.noise)
-    for old in (path, *(path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask"))):
-        old.unlink(missing_ok=True)
     truth, truth_white = [], []
     xml = xsd.ToXML(header(settings)).encode()
     with RawWriter(path, xml, settings.slices, SLICE_GAP * SLICE_MM, DWELL_US) as writer:
@@ -80,10 +99,7 @@ def simulate(path: Path, settings: Simulation) -> None:
             if noise_scan is not None:
                 scale = float(np.sqrt(2 * NOISE_BANDWIDTH))
                 truth_white.append(_truth(prewhiten(clean, covariance(noise_scan), scale), settings))
-    np.save(path.with_suffix(".truth.npy"), np.stack(truth))
-    np.save(path.with_suffix(".mask.npy"), codes)
-    if truth_white:
-        np.save(path.with_suffix(".truth_white.npy"), np.stack(truth_white))
+    return truth, truth_white
 
 
 def _slice_ksp(settings: Simulation, s: int) -> ComplexArray:

@@ -1,9 +1,9 @@
 """Training the baseline U-net, as fastMRI trains its own (Zbontar et al., 2018)."""
 
 import csv
+import io
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from untrained_recon.errors import ConfigError, FitError
 from untrained_recon.networks.unet import Scale, UNet, read_checkpoint
+from untrained_recon.output import written
 from untrained_recon.types import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -174,7 +175,7 @@ def _save(state: _State, settings: Training, path: Path) -> None:
     weights = state.unet.state_dict()
     if state.curve[-1][1] == min(validation for _, validation in state.curve):
         _replace(path.with_name("unet.pt"), weights)
-    with path.with_name("curve.csv").open("w", newline="", encoding="utf-8") as file:
+    with written(path.with_name("curve.csv")) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["epoch", "training", "validation"])
         table.writerows([epoch, *losses] for epoch, losses in enumerate(state.curve, start=1))
@@ -183,6 +184,7 @@ def _save(state: _State, settings: Training, path: Path) -> None:
 
 
 def _replace(path: Path, content: Any) -> None:
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    os.replace(part, path)
+    data = io.BytesIO()  # torch itself would not say that the disk is full
+    torch.save(content, data)
+    with written(path) as part:
+        part.write_bytes(data.getbuffer())

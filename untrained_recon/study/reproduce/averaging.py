@@ -9,6 +9,7 @@ import torch
 
 from untrained_recon.metrics import PAPER, quality
 from untrained_recon.operators import rss
+from untrained_recon.output import write_array
 from untrained_recon.solve import solve
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
@@ -96,7 +97,7 @@ def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
         config = context.config(PRESET, {"seed": seed})
         kept = folder / f"{path.name}-{config.digest()}.npy"
         if not kept.exists():
-            np.save(kept, solve(data, config, context.device, None, float("inf")).coil_imgs.cpu().numpy())
+            write_array(kept, solve(data, config, context.device, None, float("inf")).coil_imgs.cpu().numpy())
         runs.append(np.load(kept))
     return truth(ksp, data.encoding), np.stack(runs)
 

@@ -8,6 +8,7 @@ import torch
 
 from untrained_recon.errors import EvaluationError, MissingExtraError
 from untrained_recon.operators import fft2
+from untrained_recon.output import write_array
 from untrained_recon.study.panels import draw_images, new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table
@@ -26,7 +27,7 @@ def fig7(context: Context) -> Outcome:
     folder = context.output / "fig7"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "cameraman.npy"
-    np.save(path, fft2(_cameraman())[None].numpy())
+    write_array(path, fft2(_cameraman())[None].numpy())
     methods = {
         "zero-filled": context.config(PRESET, {"recon.method": "zero-filled"}),
         **unet(context, None, 4),

@@ -16,6 +16,7 @@ from untrained_recon.metrics import nrmse
 from untrained_recon.networks import ImageGenerator, build_network
 from untrained_recon.operators import CoilFourier, ifft2, rss
 from untrained_recon.optimisers import StepSizes
+from untrained_recon.output import write_array
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.figures import good
@@ -161,7 +162,7 @@ def _adam_steps(context: Context, path: Path) -> Steps:
         network = _network(config, data, context.device)
         steps = StepSizes(network.layer_parameters())
         _fit(network, data, config, context.device, steps)
-        np.save(kept, np.array(steps.values))
+        write_array(kept, np.array(steps.values))
     return np.load(kept)
 
 

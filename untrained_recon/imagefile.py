@@ -1,0 +1,58 @@
+"""ISMRMRD image files, written: they appear under their name when all that belongs in them is there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ismrmrd
+
+from untrained_recon.errors import RawFileError
+from untrained_recon.output import NO_INPUTS, HDF5Output, Inputs, written
+
+GROUP = "dataset"
+
+
+class ImageFile:
+    """An image file in the making, see :func:`image_file`."""
+
+    def __init__(self, path: Path, file: HDF5Output, header: bytes) -> None:
+        self._path, self._file = path, file
+        self._dataset = ismrmrd.Dataset(file, GROUP, mode="w")
+        self._dataset.write_xml_header(header)
+
+    def append_image(self, number: int, image: ismrmrd.Image) -> None:
+        """Add an image to the group ``image_<number>``. Raises RawFileError where the format has no place for it, else OSError."""
+        try:
+            self._dataset.append_image(f"image_{number}", image)
+        except (RuntimeError, TypeError) as error:
+            raise RawFileError(f"{self._path}: an image of series {number} cannot be written ({error})") from error
+        self._file.check()
+
+    def append_waveform(self, waveform: ismrmrd.Waveform) -> None:
+        """Add a waveform that came back. Raises OSError."""
+        self._dataset.append_waveform(waveform)
+        self._file.check()
+
+    def close(self) -> None:
+        """End the dataset; the file stays open."""
+        self._dataset.close()
+
+
+@contextmanager
+def image_file(path: Path, header: bytes, inputs: Inputs = NO_INPUTS) -> Iterator[ImageFile]:
+    """A new image file; leaving the context with an error leaves nothing.
+
+    Args:
+        path: Its name; an existing file is replaced.
+        header: XML header to store beside the images.
+        inputs: See :func:`untrained_recon.output.require_place`.
+
+    Raises:
+        RawFileError: It cannot be written there.
+    """
+    with written(path, inputs) as part, HDF5Output(part) as file:
+        images = ImageFile(path, file, header)
+        try:
+            yield images
+        finally:
+            images.close()

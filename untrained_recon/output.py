@@ -1,0 +1,161 @@
+"""Files that are written: whole under their name or not at all, over regular files only, and with a named error on a full disk."""
+
+import errno
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from untrained_recon.errors import RawFileError
+
+Inputs = Mapping[str, Path | None]
+NO_INPUTS: Inputs = {}
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}  # what the disk says, and nobody else
+
+
+def require_place(path: Path, inputs: Inputs = NO_INPUTS) -> Path:
+    """Where a file of this name would be written: what a link leads to.
+
+    Args:
+        path: The file.
+        inputs: Files that it must not replace, by what they are, for the message.
+
+    Raises:
+        RawFileError: There is no such folder, or what is there is an input or no regular file (a device, a pipe, a folder).
+    """
+    try:
+        place = path.resolve()
+        if not place.parent.is_dir():
+            raise RawFileError(f"{path}: the folder {path.parent} does not exist")
+        if place.exists() and not place.is_file():
+            raise RawFileError(f"{path}: is no regular file and cannot be replaced; name another output")
+        for what, file in inputs.items():
+            if file is not None and place.exists() and file.exists() and place.samefile(file):
+                raise RawFileError(f"{path}: the output would replace {what}; name another output")
+    except (OSError, RuntimeError) as error:  # a folder that may not be looked into, a circle of links
+        raise _failure(path, error) from error
+    return place
+
+
+def require_folder(folder: Path) -> None:
+    """Raise RawFileError where no files can be written to a folder, which need not be there yet."""
+    place = folder.resolve()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise RawFileError(f"{folder}: cannot be written: {place} is no folder that takes files")
+
+
+@contextmanager
+def written(path: Path, inputs: Inputs = NO_INPUTS) -> Iterator[Path]:
+    """The name under which to write a file: its own, in a folder beside it that is gone in the end.
+
+    Where the block ends well, what is in that folder moves to where the file belongs, the file itself last. Else nothing is left.
+
+    Args:
+        path: The file; an existing one is replaced.
+        inputs: See :func:`require_place`.
+
+    Raises:
+        RawFileError: As :func:`require_place`, or it cannot be written, the disk being full for one.
+    """
+    place = require_place(path, inputs)
+    try:
+        folder = TemporaryDirectory(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
+    except OSError as error:
+        raise _failure(path, error) from error
+    with folder as name:
+        try:
+            yield Path(name, place.name)
+        except OSError as error:
+            if error.errno in FULL:
+                raise _failure(path, error) from error
+            raise
+        parts = sorted(Path(name).iterdir(), key=lambda part: part.name == place.name)
+        places = [require_place(place.parent / part.name, inputs) for part in parts]
+        try:
+            for part in parts:
+                _settle(part)
+            for part, final in zip(parts, places, strict=True):
+                os.replace(part, final)
+        except OSError as error:
+            raise _failure(path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file. Raises RawFileError as :func:`written`."""
+    with written(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a ``.npy`` file. Raises RawFileError as :func:`written`."""
+    with written(path) as part:
+        save_array(part, array)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a ``.npy`` file where it is; ``numpy.save`` itself would not say why it failed."""
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getbuffer())
+
+
+class HDF5Output(io.FileIO):
+    """A new file for ``h5py`` to write to, which does not survive a failed write: closing its file crashes the process.
+
+    After the first failure nothing is written any more, and HDF5 goes on in the belief that all is well. A context manager;
+    leaving it raises the failure.
+
+    Args:
+        path: The file; an existing one is overwritten.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the OSError with which writing failed, if it did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def __exit__(self, *reason: Any) -> None:
+        super().__exit__(*reason)
+        self.check()
+
+    def write(self, data: Any) -> int:
+        """As :meth:`io.FileIO.write`, all of it, and without complaint."""
+        view = memoryview(data).cast("B")
+        try:
+            while view and self._failure is None:
+                view = view[super().write(view) :]
+        except OSError as error:
+            self._failure = error
+        return len(memoryview(data).cast("B"))
+
+    def truncate(self, size: int | None = None) -> int:
+        """As :meth:`io.FileIO.truncate`, without complaint."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return self.tell() if size is None else size
+
+
+def _settle(part: Path) -> None:
+    """Wait until a file is on the disk: some find out only then that there is no room."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _failure(path: Path, error: Exception) -> RawFileError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return RawFileError(f"{path}: cannot be written: {reason}")
