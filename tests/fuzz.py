@@ -180,12 +180,13 @@ def _messages() -> list[tuple[Any, bytes]]:
     n_x = SCAN.shape[1]
     data = np.zeros((n_x, SCAN.shape[0], 1, SCAN.coils, 1, 1, SLICES), np.complex64, order="F")
     headers = np.empty((SCAN.shape[0], 1, 1, 1, SLICES), object)
-    headers[:] = [ismrmrd.AcquisitionHeader()]
+    for place in np.ndindex(*headers.shape):
+        headers[place] = ismrmrd.AcquisitionHeader()
     for acq in imaging:
+        row, slice_ = acq.idx.kspace_encode_step_1, acq.idx.slice
+        data[:, row, 0, :, 0, 0, slice_] = acq.data[:, :n_x].T
         acq.resize(n_x, SCAN.coils)
         acq.center_sample = n_x // 2
-        row, slice_ = acq.idx.kspace_encode_step_1, acq.idx.slice
-        data[:, row, 0, :, 0, 0, slice_] = 1 + acq.data.T
         headers[row, 0, 0, 0, slice_] = acq.getHead()
     sorted_ = recon_data_bytes(data, headers, (data, headers))
     return [(acquisitions, plain), (buckets, bucket_bytes(lines()[1:], lines()[1:3])), (buffers, sorted_)]

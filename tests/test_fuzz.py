@@ -9,6 +9,7 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from gadgets.buckets import batches
 from gadgets.buffers import kspaces_of
 from gadgets.connection import GadgetConnection
 from tests.conftest import SMALL
+from tests.fuzz import KINDS, one
 from tests.helpers import acquisition, header_xml, stream
 from tests.streams import bucket_bytes, recon_data_bytes
 from untrained_recon.assemble import assemble
@@ -29,6 +31,7 @@ HEADER = parse_header(XML)
 LIMIT = 1 << 20
 CASES = 3500  # of each of three kinds of input
 DEADLINE_MS = 5000
+RUNS = 12  # of each kind through the whole gadget; ``python -m tests.fuzz`` makes more
 ABSURD = (2**63, 2**64 - 1, 2**62, 2**40, 2**32 - 1, 2**31, LIMIT, 65535, 0)
 
 ONES = np.ones((2, 96), np.complex64)
@@ -177,3 +180,9 @@ def test_absurd_lengths_take_no_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 4 * LIMIT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_scan_ends_in_images_or_a_named_error(kind: str) -> None:
+    outcomes = [one(kind, seed) for seed in range(RUNS)]
+    assert not [outcome for outcome in outcomes if outcome.bad]
