@@ -80,6 +80,10 @@ class Served:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
+    def kill_workers(self) -> None:
+        for worker in self.workers():
+            worker.kill()
+
     def memory(self) -> int:
         return int(psutil.Process(self.process.pid).memory_info().rss // MIB)
 
@@ -218,8 +222,7 @@ def pollers() -> str:
 
 def dead_worker() -> str:
     with served() as service:
-        for worker in service.workers():
-            worker.kill()
+        service.kill_workers()
         return f"idle worker killed: {service.send(GOOD)}"
 
 
@@ -324,7 +327,7 @@ def worker_kills() -> str:
     with served() as service:
         ends = []
         for _ in range(20):
-            killer = threading.Timer(0.3, lambda: [worker.kill() for worker in service.workers()])
+            killer = threading.Timer(0.3, service.kill_workers)
             killer.start()
             ends.append(service.send(stream({**SLOW, "fit.time_budget_s": "0.5"}, *SCAN)))
             killer.join()
