@@ -188,7 +188,10 @@ class Service:
         try:
             with connection, self._policy.budget.account() as account:
                 connection.socket.account = account
-                gadget(lambda guarded: self._reconstruct(guarded, visitor, report))(connection)
+                try:
+                    gadget(lambda guarded: self._reconstruct(guarded, visitor, report))(connection)
+                finally:
+                    self._visitors.end_scan(visitor)  # before its host is told that it may send the next
         except Exception as error:  # the host has been told, and the log
             report["outcome"] = printable(f"{type(error).__name__}: {error}")
         self._served += 1

@@ -82,6 +82,11 @@ class Visitors:
             visitor.scan = sum(other.scan for other in self._present) < most
             return visitor.scan
 
+    def end_scan(self, visitor: Visitor) -> None:
+        """Count a connection as a scan no longer."""
+        with self._change:
+            visitor.scan = False
+
     def dismiss_newcomers(self) -> None:
         """Close the connections that are no scans."""
         with self._change:

@@ -222,8 +222,7 @@ def pollers() -> str:
 
 def dead_worker() -> str:
     with served() as service:
-        for worker in service.workers():
-            worker.kill()
+        service.kill_workers()
         return f"idle worker killed: {service.send(GOOD)}"
 
 
