@@ -22,6 +22,7 @@ DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
 
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+Sets = Literal["auto"] | Annotated[int, Field(ge=1, le=4)]
 
 
 class ScanConfig(Section):
@@ -36,10 +37,7 @@ class MapsConfig(Section):
     """Coils and their sensitivities (ESPIRiT)."""
 
     max_coils: int = Field(24, ge=1, le=1024, description="more coils are compressed to this many virtual ones")
-    sets: Literal["auto"] | Annotated[int, Field(ge=1, le=4)] = Field(
-        "auto",
-        description="sets of maps; auto: 2 where the object reaches beyond the field of view by the calibration data, else 1",
-    )
+    sets: Sets = Field("auto", description="sets of maps; auto: 2 where the object reaches beyond the field of view, else 1")
     calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines and columns to use")
     kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
     thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")

@@ -12,7 +12,7 @@ their field of view, R = 2, 4 and 8, 24 and 16 calibration lines, 160 cases): wh
 import torch
 from torch import Tensor
 
-from untrained_recon.cg import cg_sense
+from untrained_recon.conjugate import cg_sense
 from untrained_recon.espirit import eigen_maps, fade
 from untrained_recon.operators import Sense, resize
 
@@ -40,13 +40,16 @@ def sets_needed(kernels: Tensor, block: Tensor, crop: float) -> int:
     ksp = resize(block, shape)
     inside = resize(torch.ones_like(block[0].real), shape)
     row = torch.arange(shape[0], device=block.device)[:, None]
-    errors = [sum(_error(mps[:sets], ksp, inside, row % LEFT_OUT == first) for first in range(LEFT_OUT)) for sets in (1, AUTO_SETS)]
-    return AUTO_SETS if errors[1] < GAIN * errors[0] else 1
+    one, two = (
+        torch.stack([_error(mps[:sets], ksp, inside, row % LEFT_OUT == first) for first in range(LEFT_OUT)]).sum()
+        for sets in (1, AUTO_SETS)
+    )
+    return AUTO_SETS if bool(two < GAIN * one) else 1
 
 
-def _error(mps: Tensor, ksp: Tensor, inside: Tensor, left_out: Tensor) -> float:
+def _error(mps: Tensor, ksp: Tensor, inside: Tensor, left_out: Tensor) -> Tensor:
     """Squared error of the predicted lines."""
     seen = Sense(mps, inside * ~left_out)
-    img, _ = cg_sense(seen, ksp * seen.mask, LAMDA, ITERATIONS)
+    img = cg_sense(seen, ksp * seen.mask, LAMDA, ITERATIONS)
     wrong = (Sense(mps, inside)(img) - ksp) * left_out
-    return float(torch.view_as_real(wrong).square().sum())
+    return torch.view_as_real(wrong).square().sum()
