@@ -6,7 +6,8 @@ line of it is left out once and predicted from the others by SENSE, with one set
 
 Ratio of the squared errors, and what two sets gained in the image (eight real images of 128×128, whole and folded to 0.9 … 0.6 of
 their field of view, R = 2, 4 and 8, 24 and 16 calibration lines, 160 cases): where two sets gain 3 dB or more, the ratio is 0.02 to
-0.67 but for two cases of 4 coils; where they lose, it is 0.75 or more.
+0.67, but for one case of 4 coils; where they lose 0.5 dB or more, it is 0.75 or more. 154 choices were right or within 0.3 dB, the
+others lost 0.3 to 3.6 dB. Noise draws the ratio towards 1: folds gain less there, and are seen less surely.
 """
 
 import torch
@@ -18,6 +19,7 @@ from untrained_recon.operators import Sense, resize
 
 AUTO_SETS = 2
 GAIN = 0.8  # two sets must bring the squared error below this share of that of one
+FILLED = 0.95  # kernels of noise fill the space: any map explains anything
 LEFT_OUT = 4  # every so many lines at once
 GRID = 2  # times the block, so that the image may hold what the maps blur away
 LAMDA, ITERATIONS = 1e-3, 15
@@ -31,7 +33,7 @@ def sets_needed(kernels: Tensor, block: Tensor, crop: float) -> int:
         block: complex ``(n_coils, b_y, b_x)``, fully sampled calibration data.
         crop: See :func:`~untrained_recon.espirit.fade`.
     """
-    if len(block) <= AUTO_SETS:
+    if len(block) <= AUTO_SETS or len(kernels) > FILLED * kernels[0].numel():
         return 1
     height, width = block.shape[-2:]
     shape = (GRID * height, GRID * width)

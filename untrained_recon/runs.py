@@ -27,7 +27,7 @@ from untrained_recon.uncertainty import noise_sd, uncertainty
 logger = logging.getLogger(__name__)
 
 NOTHING = "nothing to fit"
-FIT_SHARE = 0.6  # of the time, where a refinement follows
+FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for its steps matters more
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
 WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
