@@ -127,6 +127,6 @@ def test_the_images_that_can_be_made_come_first_and_the_readings_are_logged_once
     images = sound([good, bad, good])
     with caplog.at_level(logging.INFO):
         assert [next(images), next(images)] == [good, good]
-        with pytest.raises(SamplingError, match="1 images cannot be made: slice 0: the centre of k-space was not sampled"):
+        with pytest.raises(SamplingError, match="1 image could not be made: slice 0: the centre of k-space was not sampled"):
             next(images)
     assert [record.message.count("read so") for record in caplog.records].count(1) == 1

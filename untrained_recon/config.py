@@ -30,6 +30,7 @@ def _one_line(text: str) -> str:
 
 Name = Annotated[str, Field(max_length=100), AfterValidator(_one_line)]
 Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+Sets = Literal["auto"] | Annotated[int, Field(ge=1, le=4)]
 
 
 class ScanConfig(Section):
@@ -46,7 +47,7 @@ class MapsConfig(Section):
     """Coils and their sensitivities (ESPIRiT)."""
 
     max_coils: int = Field(24, ge=1, le=1024, description="more coils are compressed to this many virtual ones")
-    sets: int = Field(1, ge=1, le=4, description="sets of maps; 2 where the object reaches beyond the field of view")
+    sets: Sets = Field("auto", description="sets of maps; auto: 2 where the object reaches beyond the field of view, else 1")
     calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines and columns to use")
     kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
     thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
@@ -120,7 +121,7 @@ class ReconConfig(Section):
 
 
 class RefineConfig(Section):
-    """What follows the fit, with one set of maps."""
+    """What follows the fit."""
 
     iterations: int = Field(
         0, ge=0, le=1000, description="steps of refinement by collaborative filtering; 0: none, as in the paper"

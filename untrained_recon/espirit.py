@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 ROWS = 32  # of a map, at a time: bounds the memory of the covariances
+FULL_WEIGHT = 0.9  # of the eigenvalue
+EPSILON = 1e-6
 
 
 def signal_kernels(block: Tensor, kernel_width: int, thresh: float) -> Tensor:
@@ -56,6 +58,11 @@ def eigen_maps(kernels: Tensor, shape: tuple[int, int], n_sets: int) -> tuple[Te
         maps.append(vector[..., -n_sets:].flip(-1).permute(3, 2, 0, 1))
         values.append(value[..., -n_sets:].flip(-1).permute(2, 0, 1))
     return torch.cat(maps, dim=2), torch.cat(values, dim=1).clamp(0, 1)
+
+
+def fade(values: Tensor, crop: float) -> Tensor:
+    """Weight of a pixel by its eigenvalue: 1 from :data:`FULL_WEIGHT` on, falling to 0 at ``crop``."""
+    return ((values - crop) / max(FULL_WEIGHT - crop, EPSILON)).clamp(0, 1)
 
 
 def _correlation(kernels: Tensor) -> Tensor:

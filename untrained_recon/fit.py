@@ -126,6 +126,7 @@ def _descend(
     energy = float(_energy(weight * target))
     enough = settings.discrepancy * noise**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
 
+    begun = time.monotonic()
     optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
     loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
     for iteration in range(1, settings.iterations + 1):
@@ -146,7 +147,8 @@ def _descend(
         if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img.detach() / scale)) is False:
             stop_reason = CALLBACK
             break
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now + (now - begun) / iteration > deadline:  # another one would end too late
             stop_reason = OUT_OF_TIME
             break
         if enough > 0 and float(_energy(residual.detach())) <= enough:

@@ -191,8 +191,9 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_final_loss": f"{recon.loss:.6g}",
         "untrained_recon_refinements": str(recon.refinements),
         "untrained_recon_refinement_stop": recon.refinement_stop,
-        "untrained_recon_held_out_error": f"{recon.held_out_error:.6g}",
+        "untrained_recon_held_out_chi2": f"{recon.held_out_chi2:.6g}",
         "untrained_recon_chi2": f"{recon.chi2:.6g}",
+        "untrained_recon_map_sets": str(recon.map_sets),
         **{
             f"untrained_recon_{name}": evidence.note if evidence.pixels is not None else f"missing: {evidence.note}"
             for name, evidence in maps.items()

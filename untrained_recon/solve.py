@@ -11,11 +11,12 @@ from torch import Tensor
 from untrained_recon import bart, baselines
 from untrained_recon.coils import estimate_maps
 from untrained_recon.config import BaselineConfig, Config
+from untrained_recon.doubts import CONVENTIONAL_MISFIT, aliasing, misfit
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
-from untrained_recon.operators import data_consistency, ifft2, rss, to_recon_matrix
+from untrained_recon.operators import data_consistency, fft2, ifft2, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING
 from untrained_recon.types import KSpace
 from untrained_recon.untrained import Solution, reconstruct_untrained
@@ -44,7 +45,7 @@ def solve(
         neighbour: See :func:`~untrained_recon.runs.run`.
 
     Raises:
-        FitError: The network cannot be fitted, or no time is left.
+        FitError: No time is left.
         CalibrationError: A method that needs maps cannot have them.
         RuntimeError: The device fails.
     """
@@ -73,29 +74,43 @@ def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution
     except (CalibrationError, RuntimeError, ValueError, MemoryError) as error:  # the last resort follows, whatever it was
         logger.warning("%s: zero-filled instead of CG-SENSE: %s", data.index, error)
         found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
-        return replace(found, fallback_reason=reason, stop_reason="fallback")
+        return replace(found, fallback_reason=reason, stop_reason="fallback", cautions=tuple(aliasing(data, False, True)))
 
 
 def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
     def again(ksp: Tensor) -> Tensor:
         return to_recon_matrix(ifft2(ksp), data.encoding)
 
-    return Solution(again(ksp), None, method, again=again)
+    cautions = () if method == "empty" else tuple(aliasing(data, False, False))
+    return Solution(again(ksp), None, method, cautions=cautions, again=again)
 
 
 def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
     mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
 
-    def again(ksp: Tensor) -> Tensor:
+    def solved(ksp: Tensor) -> Tensor:
         img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations)
-        coil_imgs = torch.from_numpy(mps * img)
+        return torch.from_numpy(mps * img)
+
+    def delivered(coil_imgs: Tensor, ksp: Tensor) -> Tensor:
         if config.recon.data_consistency:
             coil_imgs = data_consistency(coil_imgs, ksp, torch.from_numpy(data.mask))
         return to_recon_matrix(coil_imgs, data.encoding)
 
-    coil_imgs = again(torch.from_numpy(data.ksp))
-    stop_reason = "fallback" if reason else NOTHING
-    return Solution(coil_imgs, torch.from_numpy(mps), method, reason, stop_reason=stop_reason, again=again)
+    ksp = torch.from_numpy(data.ksp)
+    coil_imgs = solved(ksp)
+    residual = (fft2(coil_imgs) - ksp) * torch.from_numpy(data.sampling)
+    cautions = (*aliasing(data, True, False), *misfit(residual, data, ksp, CONVENTIONAL_MISFIT))
+    return Solution(
+        coil_imgs=delivered(coil_imgs, ksp),
+        mps=torch.from_numpy(mps),
+        method=method,
+        fallback_reason=reason,
+        stop_reason="fallback" if reason else NOTHING,
+        map_sets=1,
+        cautions=cautions,
+        again=lambda ksp: delivered(solved(ksp), ksp),
+    )
 
 
 def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
@@ -108,4 +123,4 @@ def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
         improved = torch.from_numpy(unet_reconstruct(network, magnitude.cpu().numpy())).to(ksp.device)
         return coil_imgs * (improved.clamp(min=0) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny))
 
-    return Solution(again(ksp), None, "unet", again=again)
+    return Solution(again(ksp), None, "unet", cautions=tuple(aliasing(data, False, False)), again=again)

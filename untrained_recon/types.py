@@ -239,10 +239,12 @@ class Reconstruction:
         loss: Weighted squared residual relative to the data, mean of the fits; NaN where nothing was fitted.
         refinements: Steps of the refinement after the fits.
         refinement_stop: Why it ended; empty where there was none.
-        held_out_error: Relative error on the measured lines that were held out, before they entered the image; NaN where none were.
+        held_out_chi2: Squared error on the measured lines that were held out, before they entered the image, relative to the
+            noise's: 1 where only their noise was not predicted. NaN where none were, or the noise is not known.
         chi2: Squared residual of the samples, before they were put back, relative to the noise's; NaN where nothing was fitted.
         seconds: Wall time of the reconstruction.
         device: Where it ran.
+        map_sets: Sets of sensitivity maps; 0 where there were none.
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
         cautions: What is doubtful about the image, that of its samples included; of each code one.
@@ -257,10 +259,11 @@ class Reconstruction:
     loss: float
     refinements: int
     refinement_stop: str
-    held_out_error: float
+    held_out_chi2: float
     chi2: float
     seconds: float
     device: str
+    map_sets: int = 0
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
     cautions: tuple[Caution, ...] = ()

@@ -19,6 +19,7 @@ from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.scale import brought_back, near_one
 from untrained_recon.types import BoolArray, ComplexArray, Encoding, EvidenceMap, FloatArray, KSpace, Reconstruction
+from untrained_recon.untrained import mean_of_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +42,16 @@ def reconstruct_image(
     Raises:
         NonFiniteError: The image is beyond single precision.
     """
+    start = time.perf_counter()
     data, scale = near_one(data)
-    return brought_back(_reconstructed(compress(data, config.maps.max_coils), config, device, callback, seconds), scale)
+    data = compress(data, config.maps.max_coils)
+    return brought_back(_reconstructed(data, config, device, callback, seconds - (time.perf_counter() - start)), scale)
 
 
 def _reconstructed(data: KSpace, config: Config, device: torch.device, callback: Callback | None, seconds: float) -> Reconstruction:
+    start = time.perf_counter()
     if data.mask.ndim == 2:
         return reconstruct(data, config, device, callback, seconds)
-    start = time.perf_counter()
     axis = plane_axis(data.mask)
     planes = split(data, axis)
     logger.info("%s: 3-D, reconstructed in %d %s", data.index, len(planes), AXES[axis])
@@ -174,11 +177,12 @@ def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconst
         fallback_reason=f"{len(failed)} of {len(planes)} planes: {failed[0].fallback_reason}" if failed else "",
         iterations=sum(p.iterations for p in planes),
         stop_reason=stop_reason,
-        loss=_mean([p.loss for p in planes]),
+        loss=mean_of_numbers(p.loss for p in planes),
         refinements=sum(p.refinements for p in planes),
         refinement_stop=refinement_stop,
-        held_out_error=_mean([p.held_out_error for p in planes]),
-        chi2=_mean([p.chi2 for p in planes]),
+        held_out_chi2=mean_of_numbers(p.held_out_chi2 for p in planes),
+        chi2=mean_of_numbers(p.chi2 for p in planes),
+        map_sets=max(p.map_sets for p in planes),
         seconds=seconds,
         device=planes[0].device,
         spread=_stacked_maps([p.spread for p in planes], axis),
@@ -198,9 +202,3 @@ def _stacked_maps(planes: list[EvidenceMap | None], axis: int) -> EvidenceMap | 
     (note, planes_alike), *_ = Counter(p.note for p in maps).most_common(1)
     note = note if planes_alike == len(maps) else f"by plane, most often {note}"
     return EvidenceMap(np.stack([p.pixels for p in maps if p.pixels is not None], axis=axis), note)
-
-
-def _mean(values: list[float]) -> float:
-    """Mean of the numbers among the values; NaN where there is none."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return sum(numbers) / len(numbers) if numbers else math.nan
