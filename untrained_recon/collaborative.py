@@ -4,6 +4,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ REACH = 8
 GROUP = 32
 KAISER_BETA = 2.0
 AT_ONCE = {"cpu": 512, "cuda": 8192}  # groups: bounds the memory; on a CPU what is at hand stays in the cache
+SHIFTS = {"cpu": 1, "cuda": 2 * REACH + 1}  # columns at once in the search: a GPU is waiting for launches, a CPU for memory
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,17 @@ def find_groups(channels: Tensor) -> Groups:
     size_y, size_x = (STRIDE * (n - 1) + PATCH for n in rows.shape)  # from the first patch to the end of the last
     around = _periodic(channels, -REACH, size_y + REACH, size_x + REACH)
     middle = around[:, REACH : REACH + size_y, REACH : REACH + size_x]
-    offsets = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    distances = torch.empty(len(offsets), rows.numel(), device=channels.device, dtype=channels.dtype)
-    for distance, (y, x) in zip(distances, offsets, strict=True):
-        other = around[:, REACH + y : REACH + y + size_y, REACH + x : REACH + x + size_x]
-        squares = (middle - other).square().sum(dim=0, keepdim=True)
-        blocks = functional.avg_pool2d(squares, STRIDE)
-        distance.copy_(functional.avg_pool2d(blocks, PATCH // STRIDE, stride=1).flatten())
-    nearest = distances.T.topk(min(GROUP, len(offsets)), largest=False).indices.T
-    steps = torch.tensor(offsets, device=channels.device)[nearest]
-    corner_y, corner_x = (rows.flatten() + steps[..., 0]) % n_y, (columns.flatten() + steps[..., 1]) % n_x
+    span, at_once = 2 * REACH + 1, SHIFTS[channels.device.type]
+    distances = torch.empty(span, span, rows.numel(), device=channels.device, dtype=channels.dtype)
+    for y in range(span):
+        for x in range(0, span, at_once):
+            others = around[:, y : y + size_y, x : x + size_x + at_once - 1].unfold(2, size_x, 1).movedim(2, 0)
+            squares = (middle - others).square().sum(dim=1)
+            blocks = functional.avg_pool2d(squares, STRIDE)
+            distances[y, x : x + at_once] = functional.avg_pool2d(blocks, PATCH // STRIDE, stride=1).flatten(1)
+    nearest = distances.flatten(0, 1).T.topk(min(GROUP, span**2), largest=False).indices.T
+    step_y, step_x = nearest // span - REACH, nearest % span - REACH
+    corner_y, corner_x = (rows.flatten() + step_y) % n_y, (columns.flatten() + step_x) % n_x
     return Groups(corner_y * n_x + corner_x, (n_y, n_x))
 
 
@@ -66,12 +69,16 @@ def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
         groups: From :func:`find_groups`.
         threshold: Coefficients of an orthonormal transform below it become zero; the means of the groups stay.
     """
-    cosines = _cosine_transform(PATCH).to(channels)
-    within = torch.kron(cosines, cosines)
-    across = _haar_transform(len(groups.corners)).to(channels)
-    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=channels.device, dtype=channels.dtype)
-    window = torch.kron(window, window)[:, None]
+    within, across, window = _transforms(len(groups.corners), channels.device, channels.dtype)
     return torch.stack([_denoise(channel, groups, threshold, within, across, window) for channel in channels])
+
+
+@lru_cache
+def _transforms(members: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine transform of a patch, Haar transform of a group and window of a patch; copying them to a GPU would wait for it."""
+    cosines = _cosine_transform(PATCH).to(device, dtype)
+    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=device, dtype=dtype)
+    return torch.kron(cosines, cosines), _haar_transform(members).to(device, dtype), torch.kron(window, window)[:, None]
 
 
 def _denoise(channel: Tensor, groups: Groups, threshold: float, within: Tensor, across: Tensor, window: Tensor) -> Tensor:
@@ -106,9 +113,11 @@ def _put_back(patches: Tensor, shape: tuple[int, int]) -> Tensor:
     over = (shape[0] + PATCH - 1, shape[1] + PATCH - 1)
     img = functional.fold(patches[None], over, PATCH)[0, 0]
     for axis, n in enumerate(shape):
-        ends = torch.arange(img.shape[axis], device=img.device) % n
-        whole = torch.zeros_like(img.narrow(axis, 0, n))
-        img = whole.index_add_(axis, ends, img)
+        whole = img.narrow(axis, 0, n).clone()
+        for start in range(n, img.shape[axis], n):  # what reaches over the end, more than once for the smallest images
+            size = min(n, img.shape[axis] - start)
+            whole.narrow(axis, 0, size).add_(img.narrow(axis, start, size))
+        img = whole
     return img
 
 
