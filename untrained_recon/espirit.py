@@ -61,7 +61,7 @@ def eigen_maps(kernels: Tensor, shape: tuple[int, int], n_sets: int) -> tuple[Te
 
 def _eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """:func:`torch.linalg.eigh` of matrices ``(n_y, n_x, n, n)``, as many at once as the device has memory for."""
-    parts = [torch.linalg.eigh(part) for part in matrices.flatten(0, 1).split(AT_ONCE[matrices.device.type])]
+    parts = [torch.linalg.eigh(part) for part in torch.split(matrices.flatten(0, 1), AT_ONCE[matrices.device.type])]
     values, vectors = (torch.cat(each) for each in zip(*parts, strict=True))
     return values.view(matrices.shape[:-1]), vectors.view(matrices.shape)
 
