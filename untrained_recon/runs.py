@@ -114,7 +114,8 @@ def run(
     if steps == 0 or left <= 0 or found.stop_reason == CALLBACK or problem.error == 0:
         error_out = math.nan if held is None else held_out_error(problem.operator(found.img), problem.weighted, held)
         return replace(fitted, held_out=error_out)
-    refined = refine(problem.operator, problem.weighted, found.img, problem.phase, problem.error, steps, left, held, callback)
+    with arithmetic(config.compute, problem.ksp.device):
+        refined = refine(problem.operator, problem.weighted, found.img, problem.phase, problem.error, steps, left, held, callback)
     return replace(
         fitted,
         img=refined.img,
@@ -150,6 +151,7 @@ def _fit(
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory
+        network.recorded &= not save_memory  # a recording keeps its memory to itself
         settings = config.fit
         if neighbour is not None and follows and neighbour.lend(name, network):
             settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
