@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema", "recorded"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
-    {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
+    {"compute", "conjugate", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},
     {"networks.generator", "networks.unet"},
     {"networks.decoder", "networks.deep_image_prior"},

@@ -65,7 +65,7 @@ def reconstruct(
         recon = _finish(data, solution, device, start)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
-        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}")
+        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}", device)
         recon = _finish(data, solution, CPU, start)
     recon = _with_evidence(recon, data, solution, config, seconds - (time.perf_counter() - start))
     return replace(recon, seconds=time.perf_counter() - start)

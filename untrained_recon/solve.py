@@ -60,19 +60,24 @@ def solve(
     if method == "unet":
         return _with_unet(data, ksp, Path(config.unet.weights))
     if method != "network":
-        return _conventional(data, config, method, "")
+        return _conventional(data, config, method, "", device)
     seconds = min(seconds, config.fit.time_budget_s or math.inf)
     return reconstruct_untrained(data, ksp, mask, config, callback, seconds, neighbour)
 
 
-def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution:
-    """CG-SENSE, or zero-filled where there are no maps; on the CPU, which does not fail."""
+def solve_without_network(data: KSpace, config: Config, reason: str, device: torch.device = CPU) -> Solution:
+    """CG-SENSE, or zero-filled where there are no maps; on the CPU, which does not fail, where the device does."""
     try:
         own = config.model_copy(update={"baseline": BaselineConfig()})  # the settings may be meant for another method
-        return _conventional(data, own, "cg-sense", reason)
+        return _conventional(data, own, "cg-sense", reason, device)
     except CalibrationError:
         found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
         return replace(found, fallback_reason=reason, stop_reason="fallback")
+    except RuntimeError as error:  # whatever a failing device raises
+        if device.type == "cpu":
+            raise
+        logger.warning("%s: CG-SENSE on the CPU, as %s fails", data.index, device, exc_info=error)
+        return solve_without_network(data, config, reason)
 
 
 def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
@@ -82,11 +87,13 @@ def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
     return Solution(again(ksp), None, method, again=again)
 
 
-def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
-    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
+def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
+    """On the device where the method can use it; what comes back lies on the CPU."""
+    where = device if method == "cg-sense" else CPU
+    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, where)
 
     def again(ksp: Tensor) -> Tensor:
-        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations)
+        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations, where)
         coil_imgs = torch.from_numpy(mps * img)
         if config.recon.data_consistency:
             coil_imgs = data_consistency(coil_imgs, ksp, torch.from_numpy(data.mask))
