@@ -166,14 +166,18 @@ def _prepare(threads: int) -> None:
 
 
 def _warm_up(device: str) -> None:
-    """Load the libraries, and on a GPU the context and the kernels, by one step of a small fit."""
+    """Load the libraries, and on a GPU the context and the kernels, by an image of noise with the default settings."""
+    import numpy as np
     import torch
 
-    from untrained_recon.config import FitConfig
-    from untrained_recon.fit import fit
-    from untrained_recon.networks import ConvDecoder
-    from untrained_recon.operators import CoilFourier
+    from untrained_recon.config import DEFAULT_PRESET, load_config
+    from untrained_recon.pipeline import reconstruct
+    from untrained_recon.types import Encoding, ImageIndex
 
-    mask = torch.ones(32, 32, dtype=torch.bool, device=device)
-    network = ConvDecoder(2, (32, 32), in_size=(4, 4), layers=4, channels=64, generator=torch.Generator()).to(device)
-    fit(network, CoilFourier(mask, 1), torch.ones(1, 32, 32, dtype=torch.complex64, device=device), FitConfig(iterations=1))
+    n_coils, n = (8, 256) if torch.device(device).type == "cuda" else (2, 32)  # kernels are chosen by size
+    mask = np.zeros((n, n), bool)
+    mask[::4] = mask[n // 2 - 8 : n // 2 + 8] = True
+    noise = np.random.default_rng(0).standard_normal((n_coils, n, n, 2), np.float32).view(np.complex64)[..., 0]
+    encoding = Encoding((n, n), (n, n), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), n // 2, ImageIndex(1, 1, 1, 1, 1, 1, 1), False, 4.0)
+    data = KSpace(noise * mask, mask, noise * mask, mask, ImageIndex(0, 0, 0, 0, 0, 0, 0), encoding, None, prewhitened=True)
+    reconstruct(data, load_config(DEFAULT_PRESET, {"fit.iterations": "3", "refine.iterations": "2"}), torch.device(device))
