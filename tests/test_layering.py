@@ -28,7 +28,8 @@ LEVELS = [
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
     {"replay", "bench", "bench_images", "integration"},
-    {"junit", "bench_speed"},
+    {"junit", "bench_speed", "gpu_figures"},
+    {"bench_gpu"},
     {"study.volume"},
     {
         "study.sampling",
