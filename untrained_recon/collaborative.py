@@ -15,7 +15,8 @@ STRIDE = 3
 REACH = 8
 GROUP = 32
 KAISER_BETA = 2.0
-AT_ONCE = {"cpu": 512, "cuda": 8192}  # groups: bounds the memory; on a CPU what is at hand stays in the cache
+AT_ONCE = {"cpu": 512, "cuda": 32768}  # groups: bounds the memory; on a CPU what is at hand stays in the cache
+CHANNELS = {"cpu": 1, "cuda": 8}  # at once
 SHIFTS = {"cpu": 1, "cuda": 2 * REACH + 1}  # columns at once in the search: a GPU is waiting for launches, a CPU for memory
 
 
@@ -70,7 +71,17 @@ def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
         threshold: Coefficients of an orthonormal transform below it become zero; the means of the groups stay.
     """
     within, across, window = _transforms(len(groups.corners), channels.device, channels.dtype)
-    return torch.stack([_denoise(channel, groups, threshold, within, across, window) for channel in channels])
+    (n_y, n_x), n_channels = groups.shape, len(channels)
+    around = _periodic(channels, 0, n_y + PATCH - 1, n_x + PATCH - 1)
+    # cosine transforms, being linear, are taken once for every patch of the image, not for every member of a group
+    transformed = torch.cat([patches.T @ within.T for patches in functional.unfold(around[:, None], PATCH)])
+    firsts = n_y * n_x * torch.arange(n_channels, device=channels.device)
+    sums, weights = torch.zeros_like(transformed), torch.zeros_like(transformed[:, 0])
+    for some in firsts.split(CHANNELS[channels.device.type]):
+        for corners in torch.split((groups.corners[:, None] + some[:, None]).flatten(1), AT_ONCE[channels.device.type], dim=1):
+            _collect(transformed, corners, threshold, across, sums, weights)
+    patches = torch.stack([within.T @ channel.T for channel in sums.chunk(n_channels)])
+    return _put_back(window * patches, groups.shape) / _put_back(window * weights.view(n_channels, 1, -1), groups.shape)
 
 
 @lru_cache
@@ -81,25 +92,19 @@ def _transforms(members: int, device: torch.device, dtype: torch.dtype) -> tuple
     return torch.kron(cosines, cosines), _haar_transform(members).to(device, dtype), torch.kron(window, window)[:, None]
 
 
-def _denoise(channel: Tensor, groups: Groups, threshold: float, within: Tensor, across: Tensor, window: Tensor) -> Tensor:
-    """The cosine transforms, being linear, are taken once for every patch of the image, not for every member of a group."""
-    n_y, n_x = groups.shape
-    patches = functional.unfold(_periodic(channel[None, None], 0, n_y + PATCH - 1, n_x + PATCH - 1), PATCH)[0]
-    transformed = patches.T @ within.T  # (pixels, coefficients)
-    sums, weights = torch.zeros_like(transformed), torch.zeros_like(transformed[:, 0])
-    for corners in torch.split(groups.corners, AT_ONCE[channel.device.type], dim=1):
-        members = transformed.index_select(0, corners.flatten())
-        coefficients = (across @ members.view(len(across), -1)).view(*corners.shape, -1)
-        means = coefficients[0, :, 0].clone()
-        coefficients = functional.hardshrink(coefficients, threshold)
-        coefficients[0, :, 0] = 1
-        weight = 1 / coefficients.sign().abs().sum(dim=(0, 2))  # one over the number kept; faster than counting
-        coefficients[0, :, 0] = means
-        coefficients *= weight[:, None]
-        members = across.T @ coefficients.view(len(across), -1)
-        sums.index_add_(0, corners.flatten(), members.view(len(members) * corners.shape[1], -1))
-        weights.index_add_(0, corners.flatten(), weight.repeat(len(corners)))
-    return _put_back(window * (within.T @ sums.T), groups.shape) / _put_back(window * weights, groups.shape)
+def _collect(transformed: Tensor, corners: Tensor, threshold: float, across: Tensor, sums: Tensor, weights: Tensor) -> None:
+    """Add the thresholded transforms of some groups, and their weights, to those of the patches that are in them."""
+    members = transformed.index_select(0, corners.flatten())
+    coefficients = (across @ members.view(len(across), -1)).view(*corners.shape, -1)
+    means = coefficients[0, :, 0].clone()
+    coefficients = functional.hardshrink(coefficients, threshold)
+    coefficients[0, :, 0] = 1
+    weight = 1 / coefficients.sign().abs().sum(dim=(0, 2))  # one over the number kept; faster than counting
+    coefficients[0, :, 0] = means
+    coefficients *= weight[:, None]
+    members = across.T @ coefficients.view(len(across), -1)
+    sums.index_add_(0, corners.flatten(), members.view(corners.numel(), -1))
+    weights.index_add_(0, corners.flatten(), weight.repeat(len(corners)))
 
 
 def _periodic(x: Tensor, first: int, end_y: int, end_x: int) -> Tensor:
@@ -109,10 +114,10 @@ def _periodic(x: Tensor, first: int, end_y: int, end_x: int) -> Tensor:
 
 
 def _put_back(patches: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Image of ``shape`` with the sum of patches ``(PATCH², n_y * n_x)``, one from every pixel on."""
+    """Images ``(n, *shape)`` with the sums of patches ``(n, PATCH², n_y * n_x)``, one from every pixel on."""
     over = (shape[0] + PATCH - 1, shape[1] + PATCH - 1)
-    img = functional.fold(patches[None], over, PATCH)[0, 0]
-    for axis, n in enumerate(shape):
+    img = functional.fold(patches, over, PATCH)[:, 0]
+    for axis, n in enumerate(shape, start=1):
         whole = img.narrow(axis, 0, n).clone()
         for start in range(n, img.shape[axis], n):  # what reaches over the end, more than once for the smallest images
             size = min(n, img.shape[axis] - start)
