@@ -142,24 +142,24 @@ def test_maps_do_not_depend_on_the_device_nor_on_how_many_pixels_are_solved_at_o
     here, there = (estimate_maps(data.calib, data.calib_mask, MapsConfig(), device) for device in (DEVICE, CPU))
     monkeypatch.setattr("untrained_recon.espirit.AT_ONCE", {DEVICE.type: 77})
     few = estimate_maps(data.calib, data.calib_mask, MapsConfig(), DEVICE)
-    assert difference(here, there) < 1e-2
+    turn = np.vdot(here, there) / abs(np.vdot(here, there))  # the phase of all maps together is whatever the eigenvalue solver's
+    assert difference(turn * here, there) < 1e-2
     assert difference(here, few) < 1e-3
 
 
 @needs_gpu
 def test_what_does_not_fit_into_memory_is_fitted_sparingly(caplog: pytest.LogCaptureFixture) -> None:
-    case = Case((512, 512), 4, 8, 128)
-    data, _ = phantom(case)
-    big = {"network__layers": "8", "network__channels": "128", "compute__precision": "float32", "fit__iterations": "5"}
+    data, _ = phantom(Case((512, 512), 2, 16, 256))
+    big = {"network__layers": "16", "network__channels": "256", "compute__precision": "float32", "fit__iterations": "3"}
     settings = config(**big, refine__iterations="2")
-    reconstruct(data, settings, DEVICE)
+    torch.cuda.empty_cache()
     with peak_memory(DEVICE) as peak:
         reconstruct(data, settings, DEVICE)
         usual = peak()
     assert usual is not None
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(DEVICE).total_memory
-    torch.cuda.set_per_process_memory_fraction(0.7 * usual / whole, DEVICE)
+    torch.cuda.set_per_process_memory_fraction(0.8 * usual / whole, DEVICE)
     try:
         found = reconstruct(data, settings, DEVICE)
     finally:
@@ -176,6 +176,26 @@ def test_an_image_of_fifteen_coils_takes_little_memory() -> None:
         assert reconstruct(data, config(), DEVICE).fallback_reason == ""
         now(DEVICE)
         assert (peak() or 0) < 3e9
+
+
+OTHERS: list[dict[str, str]] = [
+    {"network__kind": "deep-decoder"},
+    {"network__kind": "dip", "network__skips": "1"},
+    {"recon__mode": "coils"},
+    {"recon__mode": "separate", "refine__iterations": "0"},
+    {"maps__sets": "2", "recon__runs": "2"},
+    {"fit__optimiser": "gd-a", "fit__schedule": "constant", "compute__precision": "float32"},
+    {"compute__deterministic": "true", "network__kind": "dip"},
+    {"compute__graphs": "false"},
+]
+
+
+@pytest.mark.parametrize("changes", OTHERS, ids=str)
+def test_other_methods_work_on_the_device(changes: dict[str, str]) -> None:
+    data, _ = phantom(Case((48, 40), 3, 4, 8))
+    small = {"fit__iterations": "12", "refine__iterations": "4", "network__layers": "4", "network__channels": "8"}
+    found = reconstruct(data, config(**(small | changes)), DEVICE)
+    assert (found.fallback_reason, found.device) == ("", str(DEVICE))
 
 
 def dies_once(data: KSpace, settings: Config, device: str, seconds: float) -> Reconstruction:

@@ -77,7 +77,7 @@ def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
     transformed = torch.cat([patches.T @ within.T for patches in functional.unfold(around[:, None], PATCH)])
     firsts = n_y * n_x * torch.arange(n_channels, device=channels.device)
     sums, weights = torch.zeros_like(transformed), torch.zeros_like(transformed[:, 0])
-    for some in firsts.split(CHANNELS[channels.device.type]):
+    for some in torch.split(firsts, CHANNELS[channels.device.type]):
         for corners in torch.split((groups.corners[:, None] + some[:, None]).flatten(1), AT_ONCE[channels.device.type], dim=1):
             _collect(transformed, corners, threshold, across, sums, weights)
     patches = torch.stack([within.T @ channel.T for channel in sums.chunk(n_channels)])

@@ -67,7 +67,7 @@ Step = Callable[[Sizes, torch.device], Figures]
 def _images(measured: Sizes, device: torch.device) -> Figures:
     """Comes first: the first image of a process is one of the figures."""
     yield "first image of a process, s", _image_seconds(measured.usual, measured.config, device)
-    yield "image, s", _image_seconds(measured.usual, measured.config, device)
+    yield "image, s", statistics.median(_image_seconds(measured.usual, measured.config, device) for _ in range(3))
     first = _image_seconds(measured.large, measured.config, device)
     with peak_memory(device) as peak:
         again = statistics.median(_image_seconds(measured.large, measured.config, device) for _ in range(3))
@@ -95,17 +95,11 @@ def _fallback(measured: Sizes, device: torch.device) -> Figures:
     yield "large: fallback, s", seconds(device, lambda: solve_without_network(data, measured.config, "measured", device))
 
 
-def _graphs(measured: Sizes, device: torch.device) -> Figures:
-    """The default image with its launches recorded."""
-    recorded = _computed(measured.config, graphs=True)
+def _launches(measured: Sizes, device: torch.device) -> Figures:
+    """Images whose iterations are launched one by one."""
+    config = _computed(measured.config, graphs=False)
     for name, case in (("", measured.usual), ("large: ", measured.large)):
-        first = _image_seconds(case, recorded, device)
-        yield f"{name}image recorded, s", statistics.median(_image_seconds(case, recorded, device) for _ in range(3))
-        yield f"{name}first image recorded, s", first
-    with peak_memory(device) as peak:
-        _image_seconds(measured.large, recorded, device)
-        peak_bytes = peak()
-    yield "large: GB recorded", None if peak_bytes is None else peak_bytes / 1e9
+        yield f"{name}image not recorded, s", statistics.median(_image_seconds(case, config, device) for _ in range(3))
 
 
 def _repeated(measured: Sizes, device: torch.device) -> Figures:
@@ -143,8 +137,8 @@ def _fits(measured: Sizes, device: torch.device) -> Figures:
         "plain": ComputeConfig(path="plain"),
         "float32": ComputeConfig(precision="float32"),
         "tf32": ComputeConfig(precision="tf32"),
+        f"{best}, not recorded": ComputeConfig(precision=best, graphs=False),
         best: ComputeConfig(precision=best),
-        f"{best}, recorded": ComputeConfig(precision=best, graphs=True),
     }
     losses, each = {}, math.nan
     for name, compute in variants.items():
@@ -154,7 +148,7 @@ def _fits(measured: Sizes, device: torch.device) -> Figures:
     peak = matmul_peak(device, best)
     yield "peak, TFLOP/s", peak / 1e12
     yield "fit: share of the peak", iteration_flops(measured.network) / peak / each
-    for name in (best, f"{best}, recorded"):
+    for name in (f"{best}, not recorded", best):
         each, _ = _per_iteration(measured.tiny, variants[name], device)
         yield f"tiny {name}: s per iteration", each
     yield "tiny: s per iteration", each
@@ -178,7 +172,7 @@ def _worker(measured: Sizes, device: torch.device) -> Figures:
         pool.close(1.0)
 
 
-STEPS: tuple[Step, ...] = (_images, _stages, _fallback, _graphs, _repeated, _slices, _precisions, _fits, _worker)
+STEPS: tuple[Step, ...] = (_images, _stages, _fallback, _launches, _repeated, _slices, _precisions, _fits, _worker)
 
 
 def _computed(config: Config, **changes: object) -> Config:

@@ -94,10 +94,10 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str, device
 
     def again(ksp: Tensor) -> Tensor:
         img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations, where)
-        coil_imgs = torch.from_numpy(mps * img)
+        coil_imgs = torch.from_numpy(mps * img).to(where)
         if config.recon.data_consistency:
-            coil_imgs = data_consistency(coil_imgs, ksp, torch.from_numpy(data.mask))
-        return to_recon_matrix(coil_imgs, data.encoding)
+            coil_imgs = data_consistency(coil_imgs, ksp.to(where), torch.from_numpy(data.mask).to(where))
+        return to_recon_matrix(coil_imgs, data.encoding).cpu()
 
     coil_imgs = again(torch.from_numpy(data.ksp))
     stop_reason = "fallback" if reason else NOTHING
