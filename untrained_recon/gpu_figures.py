@@ -25,7 +25,7 @@ from untrained_recon.pool import FitPool
 from untrained_recon.solve import solve_without_network
 from untrained_recon.types import FloatArray
 
-SLICES = 36
+SLICES, WORKERS = 36, 4
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,22 @@ def _fits(measured: Sizes, device: torch.device) -> Figures:
     yield "tiny: s per iteration", each
 
 
+def _workers(measured: Sizes, device: torch.device) -> Figures:
+    """Slices by several workers on one card, from a few, after as many that warm the workers up."""
+    if device.type == "cpu":
+        return
+    few = [phantom(measured.large, number)[0] for number in range(3 * WORKERS)]
+    pool = FitPool([str(device)] * WORKERS, threads=2)
+    try:
+        for _ in range(2):
+            start = time.perf_counter()
+            for done in [pool.submit("slices", data, measured.config, math.inf) for data in few]:
+                done.result()
+        yield f"large: {SLICES} slices by {WORKERS} workers, s", (time.perf_counter() - start) * SLICES / len(few)
+    finally:
+        pool.close(1.0)
+
+
 def _worker(measured: Sizes, device: torch.device) -> Figures:
     """The first image of a resident worker, once it is warm; a CPU's need no warming."""
     if device.type == "cpu":
@@ -172,7 +188,7 @@ def _worker(measured: Sizes, device: torch.device) -> Figures:
         pool.close(1.0)
 
 
-STEPS: tuple[Step, ...] = (_images, _stages, _fallback, _launches, _repeated, _slices, _precisions, _fits, _worker)
+STEPS: tuple[Step, ...] = (_images, _stages, _fallback, _launches, _repeated, _slices, _precisions, _fits, _worker, _workers)
 
 
 def _computed(config: Config, **changes: object) -> Config:
