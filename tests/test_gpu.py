@@ -1,5 +1,6 @@
 """What differs on a GPU: `pytest -m gpu`. On a CPU the same tests run small, or are skipped by name."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -152,11 +153,13 @@ def test_what_does_not_fit_into_memory_is_fitted_sparingly(caplog: pytest.LogCap
     data, _ = phantom(Case((512, 512), 2, 16, 256))
     big = {"network__layers": "16", "network__channels": "256", "compute__precision": "float32", "fit__iterations": "3"}
     settings = config(**big, refine__iterations="2")
+    gc.collect()
     torch.cuda.empty_cache()
     with peak_memory(DEVICE) as peak:
         reconstruct(data, settings, DEVICE)
         usual = peak()
     assert usual is not None
+    gc.collect()
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(DEVICE).total_memory
     torch.cuda.set_per_process_memory_fraction(0.8 * usual / whole, DEVICE)

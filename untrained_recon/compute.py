@@ -35,15 +35,15 @@ def arithmetic(compute: ComputeConfig, device: torch.device) -> Iterator[None]:
     """
     tf32 = precision(compute, device) != "float32"
     cudnn, before = torch.backends.cudnn, torch.are_deterministic_algorithms_enabled()
-    fixed = compute.deterministic or before
+    fixed, only_warned = compute.deterministic or before, torch.is_deterministic_algorithms_warn_only_enabled()
     if fixed and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch insists, though one stream alone needs none
     with cudnn.flags(enabled=True, benchmark=False, deterministic=cudnn.deterministic or fixed, allow_tf32=tf32):
-        torch.use_deterministic_algorithms(fixed)
+        torch.use_deterministic_algorithms(fixed, warn_only=only_warned)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before)
+            torch.use_deterministic_algorithms(before, warn_only=only_warned)
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

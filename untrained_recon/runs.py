@@ -1,5 +1,6 @@
 """One run of the un-trained reconstruction: the fit of a network, and the refinement of its image."""
 
+import gc
 import logging
 import math
 import time
@@ -164,6 +165,8 @@ def _fit(
     try:
         return attempt(save_memory=False)
     except torch.cuda.OutOfMemoryError as error:
-        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, error)
-    torch.cuda.empty_cache()  # nothing on a machine without CUDA; the failed fit's tensors are free by now
+        # as text: who keeps the record would keep the traceback, and with it all that the failed fit holds
+        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, str(error))
+    gc.collect()  # optimisers refer to themselves
+    torch.cuda.empty_cache()  # nothing on a machine without CUDA
     return attempt(save_memory=True)
