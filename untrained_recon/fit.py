@@ -149,7 +149,7 @@ def _descend(
         if steps is not None and isinstance(optimiser, torch.optim.Adam):
             steps.record(optimiser)
         schedule.step()
-        if iteration % look and iteration < settings.iterations:
+        if iteration % look and iteration < settings.iterations and time.monotonic() <= deadline:
             continue
         loss = float(objective)
         if not math.isfinite(loss):
