@@ -24,6 +24,7 @@ LEVELS = [
         "layout",
         "xmltext",
         "shares",
+        "recorded",
     },
     {"stockmeta"},
     {"document", "elements", "failures", "yamltext", "memory"},
@@ -70,7 +71,8 @@ LEVELS = [
     {"gadget_process"},
     {"replay", "bench", "bench_images", "findings"},
     {"integration"},
-    {"junit", "bench_speed"},
+    {"junit", "bench_speed", "gpu_figures"},
+    {"bench_gpu"},
     {"study.volume"},
     {"study.support", "study.maskfile"},
     {

@@ -108,6 +108,18 @@ def bench_speed_command(
     )
 
 
+@bench.command("gpu")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True, help="On a CPU all is small, to try it.")
+@click.option("--budget-s", type=click.FloatRange(0), default=240.0, show_default=True, help="Seconds after which no step begins.")
+@click.option("-o", "--output", type=FILE, required=True, help="JSON, written again after every step.")
+def bench_gpu_command(device: str, budget_s: float, output: Path) -> None:
+    """What a GPU is to reach, each figure beside its target, in one call of at most five minutes."""
+    from untrained_recon.bench_gpu import bench_gpu
+    from untrained_recon.pipeline import pick_device
+
+    _report(bench_gpu(pick_device(device), output, budget_s), None)
+
+
 @bench.command("service")
 @click.option(
     "--shape", callback=parse_shape, metavar="NYxNX", default="128x128", show_default=True, help="Lines x samples of the scan."

@@ -136,6 +136,8 @@ class ComputeConfig(Section):
         "auto", description="of the convolutions; auto: bf16 on GPUs since Ampere and CPUs with AMX, else float32"
     )
     compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
+    graphs: bool = Field(True, description="on a GPU, record the launches of an iteration once and repeat them (CUDA graph)")
+    deterministic: bool = Field(False, description="on a GPU, sums in a fixed order: the same seed, the same image bit for bit")
 
 
 class EvidenceConfig(Section):

@@ -66,7 +66,7 @@ def reconstruct(
         recon = _finish(data, solution, device, start)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
-        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}")
+        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}", device)
         if seconds <= 0:
             solution = replace(solution, cautions=(Caution("time-budget", "no time was left"), *solution.cautions))
         recon = _finish(data, solution, CPU, start)

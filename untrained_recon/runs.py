@@ -1,5 +1,6 @@
 """One run of the un-trained reconstruction: the fit of a network, and the refinement of its image."""
 
+import gc
 import logging
 import math
 import time
@@ -153,7 +154,8 @@ def run(
     if steps == 0 or left <= 0 or found.stop_reason == CALLBACK or problem.error == 0:
         return fitted if held is None else replace(fitted, held_out=_held_chi2(problem, held, _relative(problem, found.img, held)))
     start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
-    refined = refine(problem.operator, problem.weighted, start, problem.phase, problem.error, steps, left, held, callback)
+    with arithmetic(config.compute, problem.ksp.device):
+        refined = refine(problem.operator, problem.weighted, start, problem.phase, problem.error, steps, left, held, callback)
     return replace(
         fitted,
         img=refined.img,
@@ -230,6 +232,7 @@ def _fit(
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory
+        network.recorded &= not save_memory  # a recording keeps its memory to itself
         settings = config.fit
         if neighbour is not None and follows and neighbour.lend(name, network):
             settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
@@ -242,6 +245,8 @@ def _fit(
     try:
         return attempt(save_memory=False)
     except torch.cuda.OutOfMemoryError as error:
-        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, error)
-    torch.cuda.empty_cache()  # nothing on a machine without CUDA; the failed fit's tensors are free by now
+        # as text: who keeps the record would keep the traceback, and with it all that the failed fit holds
+        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, str(error))
+    gc.collect()  # optimisers refer to themselves
+    torch.cuda.empty_cache()  # nothing on a machine without CUDA
     return attempt(save_memory=True)

@@ -61,17 +61,20 @@ def solve(
     if method == "unet":
         return _with_unet(data, ksp, Path(config.unet.weights))
     if method != "network":
-        return _conventional(data, config, method, "")
+        return _conventional(data, config, method, "", device)
     seconds = min(seconds, config.fit.time_budget_s or math.inf)
     return reconstruct_untrained(data, ksp, mask, config, callback, seconds, neighbour)
 
 
-def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution:
-    """CG-SENSE, or zero-filled where there are no maps or they are of no use; on the CPU, whose memory is larger."""
+def solve_without_network(data: KSpace, config: Config, reason: str, device: torch.device = CPU) -> Solution:
+    """CG-SENSE, or zero-filled where there are no maps or they are of no use; on the CPU where the device fails."""
     try:
         own = config.model_copy(update={"baseline": BaselineConfig()})  # the settings may be meant for another method
-        return _conventional(data, own, "cg-sense", reason)
+        return _conventional(data, own, "cg-sense", reason, device)
     except (CalibrationError, RuntimeError, ValueError, MemoryError) as error:  # the last resort follows, whatever it was
+        if device.type != "cpu" and not isinstance(error, CalibrationError):
+            logger.warning("%s: CG-SENSE on the CPU, as %s fails: %s", data.index, device, error)
+            return solve_without_network(data, config, reason)
         logger.warning("%s: zero-filled instead of CG-SENSE: %s", data.index, error)
         found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
         return replace(found, fallback_reason=reason, stop_reason="fallback", cautions=tuple(aliasing(data, False, True)))
@@ -85,21 +88,23 @@ def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
     return Solution(again(ksp), None, method, cautions=cautions, again=again)
 
 
-def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
-    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
+def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
+    """On the device where the method can use it; what comes back lies on the CPU."""
+    where = device if method == "cg-sense" else CPU
+    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, where)
 
     def solved(ksp: Tensor) -> Tensor:
-        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations)
-        return torch.from_numpy(mps * img)
+        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations, where)
+        return torch.from_numpy(mps * img).to(where)
 
     def delivered(coil_imgs: Tensor, ksp: Tensor) -> Tensor:
         if config.recon.data_consistency:
-            coil_imgs = data_consistency(coil_imgs, ksp, torch.from_numpy(data.mask))
-        return to_recon_matrix(coil_imgs, data.encoding)
+            coil_imgs = data_consistency(coil_imgs, ksp.to(where), torch.from_numpy(data.mask).to(where))
+        return to_recon_matrix(coil_imgs, data.encoding).cpu()
 
     ksp = torch.from_numpy(data.ksp)
     coil_imgs = solved(ksp)
-    residual = (fft2(coil_imgs) - ksp) * torch.from_numpy(data.sampling)
+    residual = (fft2(coil_imgs).cpu() - ksp) * torch.from_numpy(data.sampling)
     cautions = (*aliasing(data, True, False), *misfit(residual, data, ksp, CONVENTIONAL_MISFIT))
     return Solution(
         coil_imgs=delivered(coil_imgs, ksp),

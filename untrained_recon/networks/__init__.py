@@ -49,6 +49,7 @@ def build_network(
     if compute.path == "plain":
         return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.bf16 = precision(compute, device) == "bf16"
+    network.recorded = compute.graphs and compute.compile == "none" and device.type == "cuda"
     if compute.compile != "none":
         network.compile(mode=COMPILE_MODE[compute.compile])
     return network
