@@ -24,7 +24,7 @@ LEVELS = [
     {"evidence"},
     {"untrained"},
     {"solve"},
-    {"pipeline", "simulate"},
+    {"pipeline", "simulation"},
     {"volume"},
     {"images", "buffers", "jobs", "pool"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},

@@ -145,7 +145,7 @@ def bench_service_command(
 ) -> None:
     """Latency, overhead and throughput of the resident service beside a gadget that is started for every scan."""
     from untrained_recon.bench import bench_service
-    from untrained_recon.simulate import Simulation
+    from untrained_recon.simulation import Simulation
 
     simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
     figures = bench_service(simulation, parse_assignments(settings), [int(n) for n in connections.split(",")], workers)

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from untrained_recon.errors import ConfigError
 from untrained_recon.schema import Section, describe
 
-PRESETS = "untrained_recon.presets"
+PRESETS = "untrained_recon.preset_files"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
 

@@ -19,8 +19,8 @@ from untrained_recon.cases import Case, Item
 from untrained_recon.chain import Input, chain_xml
 from untrained_recon.errors import GadgetMissingError, ReplayError
 from untrained_recon.host import exchange, query, server_connection
-from untrained_recon.simulate import Simulation
-from untrained_recon.simulate import header as simulated_header
+from untrained_recon.simulation import Simulation
+from untrained_recon.simulation import header as simulated_header
 from untrained_recon.types import FloatArray
 from untrained_recon.wire import configuration_xml
 
