@@ -82,6 +82,7 @@ def test_bad_settings_name_the_dotted_path(path: str, value: str, message: str) 
         ({"network.kind": "dip", "network.layers": "7"}, "network: .*dip takes an even number of layers"),
         ({"network.kind": "dip", "network.layers": "6", "network.skips": "4"}, "network: .*at most one skip for every two"),
         ({"network.kind": "dip", "network.layers": "6", "network.extra_layer": "true"}, "network: .*extra_layer is not for dip"),
+        ({"network.kind": "unet"}, "network: .*kind: expected convdecoder, deep-decoder, dip, got 'unet'"),
         ({"network.skips": "1"}, "network: .*skips are for dip, not for convdecoder"),
     ],
 )

@@ -9,19 +9,18 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.kinds import NetworkConfig as NetworkConfig
 from untrained_recon.schema import Section, describe
 
 PRESETS = "untrained_recon.preset_files"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
-
-Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
 
 
 class ScanConfig(Section):
@@ -41,29 +40,6 @@ class MapsConfig(Section):
     kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
     thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
     crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
-
-
-class NetworkConfig(Section):
-    """The image generator."""
-
-    kind: Literal["convdecoder", "deep-decoder", "dip"] = Field("convdecoder", description="architecture; dip: Deep Image Prior")
-    layers: int = Field(5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up")
-    channels: int = Field(64, ge=1, le=1024, description="channels per layer")
-    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's")
-    input: Literal["normal", "uniform"] = Field("normal", description="input from N(0, 1) as in the paper, or from U[0, 1)")
-    extra_layer: bool = Field(False, description="one more full-resolution layer, as in the authors' code; not for dip")
-    skips: int = Field(0, ge=0, le=9, description="skip connections, at the coarsest scales; dip only")
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> "NetworkConfig":
-        if self.kind == "dip":
-            if self.layers % 2 or self.skips > self.layers // 2:
-                raise ValueError("dip takes an even number of layers and at most one skip for every two of them")
-            if self.extra_layer:
-                raise ValueError("extra_layer is not for dip")
-        elif self.skips:
-            raise ValueError(f"skips are for dip, not for {self.kind}")
-        return self
 
 
 class FitConfig(Section):

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from untrained_recon.kinds import NetworkConfig
 from untrained_recon.networks.conv_decoder import ConvDecoder
+from untrained_recon.networks.decoder import Decoder
 
 SMALLEST = 16 * 16
 """Pixels of the coarse matrix from which on it pays (measured on a CPU, 64 channels); below, folding the weights takes longer."""
@@ -53,3 +55,10 @@ def fold(weight: Tensor) -> Tensor:
     n_out, n_in = weight.shape[:2]
     with torch.autocast(weight.device.type, enabled=False):
         return (weight.transpose(0, 1).reshape(-1, 9) @ torch.kron(sums, sums).T).view(n_in, n_out, 4, 4)
+
+
+def build(
+    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+) -> Decoder:
+    """See :data:`untrained_recon.kinds.Build`."""
+    return (FusedConvDecoder if fused else ConvDecoder).of(settings, out_channels, out_size, generator)
