@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"cautions"},
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
-    {"kinds"},
+    {"kinds", "extends"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},
     {"compute", "noise", "readout", "rawfile", "rawwriter", "masks", "bart", "espirit", "openrecon"},
     {"completion", "scope"},

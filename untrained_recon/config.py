@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.extends import lineage, merged, named_bare
 from untrained_recon.kinds import NetworkConfig as NetworkConfig
 from untrained_recon.schema import Section, describe
 
@@ -184,25 +185,40 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     """Load a preset or a YAML file and apply overrides.
 
     Args:
-        name_or_path: Name of a preset, or path of a ``.yaml`` file.
+        name_or_path: Name of a preset, or path of a ``.yaml`` file. The file may name another, or a preset, to begin with
+            (``extends``). One that does not begins with the schema's defaults; its name and a warning say so.
         overrides: Dotted path to value, the value in YAML notation: ``{"fit.lr": "1e-2"}``.
 
     Raises:
-        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema.
+        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema; or what it extends.
     """
-    text = _read(name_or_path)
-    values = _parse(text, name_or_path)
+    values: dict[str, Any] = {}
+    layers = lineage(name_or_path, _values, preset_names())
+    for source, own in layers:
+        values = merged(values, own)
+        _validated(values, source)
+    if layers[0][0] not in preset_names():
+        values = named_bare(values, name_or_path, DEFAULT_PRESET, _values(DEFAULT_PRESET))
+    for path, value in (overrides or {}).items():
+        _set(values, path, _parse(value, path))
+    return _validated(values, name_or_path)
+
+
+def _values(name_or_path: str) -> dict[str, Any]:
+    """The settings that a preset or file itself holds."""
+    values = _parse(_read(name_or_path), name_or_path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {name_or_path!r}: expected keys and values, got {type(values).__name__}")
-    values.setdefault("name", Path(name_or_path).stem)
-    for path, value in (overrides or {}).items():
-        _set(values, path, _parse(value, path))
+    return {"name": Path(name_or_path).stem, **values}
+
+
+def _validated(values: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"configuration {name_or_path!r}: {describe(error, Config)}") from error
+        raise ConfigError(f"configuration {where!r}: {describe(error, Config)}") from error
 
 
 def _read(name_or_path: str) -> str:
