@@ -62,7 +62,11 @@ class FitConfig(Section):
         le=100,
         description="squared residual at which the fit ends, in units of the noise's, if a noise scan tells it; 0: never",
     )
-    time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
+    time_budget_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds for the fits and refinements of an image (3-D: of a plane), then it is taken as it is; 0: no limit",
+    )
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
