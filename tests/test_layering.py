@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"cautions"},
+    {"cautions", "account", "card"},
     {"errors", "types", "wire", "chain", "meter", "neighbour", "schema"},
     {"kinds", "extends"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative"},

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from untrained_recon.config import Config
 from untrained_recon.errors import ServiceStoppedError, WorkerError
@@ -154,7 +154,8 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
 
     from untrained_recon.volume import reconstruct_image
 
-    return reconstruct_image(data, config, torch.device(device), seconds=seconds)
+    recon = reconstruct_image(data, config, torch.device(device), seconds=seconds)
+    return replace(recon, maps=None)  # images are made without, and they are as large as k-space
 
 
 def _prepare(threads: int) -> None:

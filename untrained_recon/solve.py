@@ -17,7 +17,7 @@ from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.operators import data_consistency, ifft2, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING
-from untrained_recon.types import KSpace
+from untrained_recon.types import ComplexArray, KSpace
 from untrained_recon.untrained import Solution, reconstruct_untrained
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
 
 
 def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
-    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
+    mps = _one_set(data, config, method)
 
     def again(ksp: Tensor) -> Tensor:
         img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations)
@@ -95,6 +95,13 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Sol
     coil_imgs = again(torch.from_numpy(data.ksp))
     stop_reason = "fallback" if reason else NOTHING
     return Solution(coil_imgs, torch.from_numpy(mps), method, reason, stop_reason=stop_reason, again=again)
+
+
+def _one_set(data: KSpace, config: Config, method: str) -> ComplexArray:
+    if data.maps is not None:
+        first: ComplexArray = data.maps[0]
+        return first
+    return bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
 
 
 def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:

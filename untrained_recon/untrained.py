@@ -109,6 +109,8 @@ def reconstruct_untrained(
 
 
 def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
+    if data.maps is not None:
+        return torch.from_numpy(data.maps).to(device)
     try:
         mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, device)
     except CalibrationError as error:
