@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -160,7 +159,6 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
 
 def _prepare(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when its workers end
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded, see gadgets
     import torch
 
     torch.set_num_threads(threads)

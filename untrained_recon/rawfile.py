@@ -172,6 +172,14 @@ class ImageFile:
         os.replace(self._part, self.path)
 
 
+def check_output(raw_path: Path, out_path: Path) -> None:
+    """Raise RawFileError where the images of a raw file cannot be written to ``out_path``."""
+    if not out_path.parent.is_dir():
+        raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
+    if out_path.exists() and out_path.samefile(raw_path):
+        raise RawFileError(f"{out_path}: the output would replace the raw data")
+
+
 def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
     """All images of the group ``image_<number>`` of an image file. Raises RawFileError when it cannot be read."""
     try:

@@ -9,11 +9,11 @@ import ismrmrd
 
 from untrained_recon.assemble import image_index, is_imaging
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import RawFileError, ReplayError
+from untrained_recon.errors import ReplayError
 from untrained_recon.header import parse_header
 from untrained_recon.host import GadgetProcess, Item, exchange, server_connection
 from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
-from untrained_recon.rawfile import ImageFile, RawFile
+from untrained_recon.rawfile import ImageFile, RawFile, check_output
 from untrained_recon.stream import resolve
 from untrained_recon.types import Header, ImageIndex
 from untrained_recon.wire import configuration_xml
@@ -106,10 +106,7 @@ def replay_through_server(
 @contextmanager
 def _files(raw_path: Path, out_path: Path) -> Iterator[tuple[RawFile, ImageFile]]:
     """The raw file and the image file in the making, checked against each other."""
-    if not out_path.parent.is_dir():
-        raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
-    if out_path.exists() and out_path.samefile(raw_path):
-        raise RawFileError(f"{out_path}: the output would replace the raw data")
+    check_output(raw_path, out_path)
     with RawFile(raw_path) as raw, ImageFile(out_path, raw.header) as out:
         yield raw, out
 
