@@ -207,7 +207,7 @@ def simulate(
     *,
     coils: int = 8,
     accel: int = 4,
-    acs: int = 24,
+    acs: int | None = None,
     pattern: str = "random",
     slices: int = 1,
     noise: float = 0.01,
@@ -219,7 +219,7 @@ def simulate(
         shape: ``(n_y, n_x)``.
         coils: Receive channels.
         accel: Acceleration along y.
-        acs: Fully sampled lines in the centre.
+        acs: Fully sampled lines in the centre. None: 24, or half of the lines acquired where these are few.
         pattern: Placement of the other lines: ``random``, ``equispaced`` or ``equispaced-fraction``.
         slices: How many; of more than one the arrays have a leading axis.
         noise: Standard deviation of the noise in the real part of a sample; the phantom is about 1.
@@ -234,7 +234,8 @@ def simulate(
 
     if pattern not in get_args(Pattern):
         raise ConfigError(f"pattern: expected {', '.join(get_args(Pattern))}, got {pattern!r}")
-    return scan(Simulation(shape, coils, accel, acs, pattern, slices, noise, seed))  # type: ignore[arg-type]  # checked above
+    lines = min(24, shape[0] // (2 * accel)) if acs is None else acs
+    return scan(Simulation(shape, coils, accel, lines, pattern, slices, noise, seed))  # type: ignore[arg-type]  # checked above
 
 
 def _together(parts: list[Reconstruction], lead: tuple[int, ...], seconds: float) -> Reconstruction:
