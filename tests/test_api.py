@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,7 @@ WRONG: list[tuple[str, Any, type[ur.ReconError], str]] = [
     ("ksp", lambda k: np.where(np.arange(40) == 7, np.nan, k), NonFiniteError, "ksp holds NaN"),
     ("ksp", lambda k: k.astype(complex) * 1e300, NonFiniteError, "too large for complex64"),
     ("ksp", lambda _: "scan.h5", KSpaceError, "must be an array of numbers"),
+    ("ksp", np.ma.masked_array, KSpaceError, r"masked array; .* ksp\.filled\(0\)"),
     ("ksp", lambda k: [k, k[0]], KSpaceError, "cannot be read as an array"),
     ("mask", lambda m: m.T, MaskError, r"mask has shape \(40, 48\), for ksp \(4, 48, 40\) it must be \(48, 40\)"),
     ("mask", lambda m: m[0], MaskError, "or lines"),
@@ -302,6 +304,9 @@ def test_a_raw_file_is_read_as_the_gadget_reads_it(small_scan: Path) -> None:
         ur.reconstruct(first, first.mask)
     with pytest.raises(NoiseError, match="prewhitened already"):
         ur.reconstruct(first, noise=np.eye(4))
+    volume = replace(first, ksp=first.ksp[:, None], mask=first.mask[None])
+    with pytest.raises(MapsError, match="this one is 3-D"):
+        ur.reconstruct(volume, maps=maps[:, None])
     with pytest.raises(MapsError, match=r"recon\.mode is coils"):
         ur.reconstruct(first, maps=maps, recon={"mode": "coils"})
     with pytest.raises(RawFileError, match="no such file"):

@@ -25,6 +25,8 @@ def to_array(value: Any, name: str) -> npt.NDArray[Any]:
     Raises:
         KSpaceError: It is none.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise KSpaceError(f"{name} is a masked array; pass a plain one, for k-space ksp.filled(0) and what was acquired as mask")
     try:
         if hasattr(value, "resolve_conj"):  # PyTorch
             value = value.detach().resolve_conj().resolve_neg().cpu()

@@ -202,7 +202,8 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
         values = merged(values, own)
         _validated(values, source)
     if layers[0][0] not in preset_names():
-        values = named_bare(values, name_or_path, DEFAULT_PRESET, _values(DEFAULT_PRESET))
+        default = load_config(DEFAULT_PRESET).model_dump()
+        values = named_bare(values, name_or_path, DEFAULT_PRESET, default, Config().model_dump())
     for path, value in (overrides or {}).items():
         _set(values, path, _parse(value, path))
     return _validated(values, name_or_path)

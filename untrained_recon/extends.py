@@ -48,16 +48,18 @@ def merged(under: Values, over: Values) -> Values:
     return {**under, **over, **both}
 
 
-def named_bare(values: Values, where: str, default: str, default_values: Values) -> Values:
+def named_bare(values: Values, where: str, default: str, default_values: Values, schema: Values) -> Values:
     """Settings that extend no preset, with a name that says so where the schema's defaults stand in for what ``default`` sets.
 
     Args:
         values: The settings.
         where: Where they come from, for the warning.
         default: Name of the preset that holds where none is named.
-        default_values: Its own settings.
+        default_values: Its settings, all of them.
+        schema: The schema's defaults.
     """
-    unset = sorted(_paths(default_values) - _paths(values))
+    differ = _flat(default_values).items() - _flat(schema).items()
+    unset = sorted({path for path, _ in differ} - _flat(values).keys())
     if not unset:
         return values
     logger.warning(
@@ -70,9 +72,10 @@ def named_bare(values: Values, where: str, default: str, default_values: Values)
     return {**values, "name": f"{values['name']}, on the schema's defaults"}
 
 
-def _paths(values: Values) -> set[str]:
-    sections = {key: list(value) if isinstance(value, dict) else [] for key, value in values.items()}
-    return {f"{key}.{name}" for key, names in sections.items() for name in names}
+def _flat(values: Values) -> dict[str, str]:
+    """The settings of the sections, by their dotted paths."""
+    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
+    return {f"{key}.{name}": repr(value) for key, section in sections.items() for name, value in section.items()}
 
 
 def _are_sections(*values: Any) -> bool:
