@@ -111,7 +111,7 @@ def reconstruct_file(
         device: Where to compute.
         follow: Told of the progress.
         seed: Of the network.
-        **settings: Changes to the configuration.
+        **settings: Changes.
 
     Returns:
         The images by their counters, in the order of the scan.
@@ -171,35 +171,35 @@ def read_raw(path: str | Path, **scan: Any) -> list[KSpace]:
 
 
 def espirit_maps(
-    ksp: npt.ArrayLike, mask: npt.ArrayLike | None = None, *, device: "str | torch.device" = "auto", **maps: Any
+    ksp: npt.ArrayLike, mask: npt.ArrayLike | None = None, *, sets: int = 1, device: "str | torch.device" = "auto", **maps: Any
 ) -> ComplexArray:
     """Coil sensitivities by ESPIRiT, from the fully sampled centre of k-space.
 
     Args:
         ksp: complex ``(…, n_coils, n_y, n_x)``, see :func:`reconstruct`.
         mask: See :func:`reconstruct`.
+        sets: Sets of maps; 2 where the object reaches beyond the field of view.
         device: Where to compute.
-        **maps: Settings of the section ``maps``: ``calib_width``, ``kernel_width``, ``thresh``, ``crop``, ``sets``.
+        **maps: Settings of the section ``maps``: ``calib_width``, ``kernel_width``, ``thresh``, ``crop``.
 
     Returns:
         complex64 of the shape of ``ksp``; with an axis of sets before that of the coils where ``sets`` is 2 or more. Of unit norm
         over the coils, zero where there is no signal.
 
     Raises:
-        CalibrationError: The centre does not suffice.
-        ReconError: Subclasses say what is wrong with which argument.
+        ReconError: CalibrationError where the centre does not suffice; other subclasses name the argument that is wrong.
     """
     from untrained_recon.coils import estimate_map_sets
     from untrained_recon.inputs import to_kspaces
     from untrained_recon.pipeline import pick_device
     from untrained_recon.settings import load_config
 
-    settings = load_config(maps=maps).maps
+    settings = load_config(maps={**maps, "sets": sets}).maps
     images, lead = to_kspaces(ksp, mask, None, None)
     where = pick_device(str(device))
     found = np.stack([estimate_map_sets(image.calib, image.calib_mask, settings, where) for image in images])
     found = found.reshape(*lead, *found.shape[1:])
-    return found[..., 0, :, :, :] if settings.sets == 1 else found
+    return found[..., 0, :, :, :] if sets == 1 else found
 
 
 def simulate(
@@ -221,7 +221,7 @@ def simulate(
         accel: Acceleration along y.
         acs: Fully sampled lines in the centre. None: 24, or half of the lines acquired where these are few.
         pattern: Placement of the other lines: ``random``, ``equispaced`` or ``equispaced-fraction``.
-        slices: How many; of more than one the arrays have a leading axis.
+        slices: How many; more have a leading axis.
         noise: Standard deviation of the noise in the real part of a sample; the phantom is about 1.
         seed: Of anatomy, pattern and noise.
 
