@@ -23,7 +23,7 @@ import psutil
 
 from tests.conftest import SMALL
 from tests.helpers import Answer, _receive_all, acquisition, read_raw, stream
-from untrained_recon.simulate import simulate
+from untrained_recon.simulation import simulate
 
 QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "refine.iterations": "2", "network.layers": "3"}
 SLOW = {**QUICK, "fit.iterations": "1000000"}

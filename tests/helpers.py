@@ -17,7 +17,7 @@ import torch
 
 from untrained_recon.operators import LinearOperator
 from untrained_recon.rawfile import RawFile
-from untrained_recon.simulate import Simulation, header
+from untrained_recon.simulation import Simulation, header
 from untrained_recon.types import ComplexArray
 from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM, configuration_xml
 

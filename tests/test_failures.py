@@ -19,7 +19,7 @@ from untrained_recon.errors import EncodingError, NoiseError, NonFiniteError, Pa
 from untrained_recon.failures import Failures
 from untrained_recon.header import parse_header
 from untrained_recon.images import counters_of
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.types import Reconstruction
 from untrained_recon.wire import CLOSE
 

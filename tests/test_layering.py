@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"cautions"},
+    {"cautions", "account", "card"},
     {"printable"},
     {"logs"},
     {
@@ -27,9 +27,9 @@ LEVELS = [
         "recorded",
     },
     {"stockmeta"},
-    {"document", "elements", "failures", "yamltext", "memory"},
+    {"document", "elements", "failures", "yamltext", "memory", "kinds", "extends"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group", "output", "extras", "brief"},
-    {"rules"},
+    {"rules", "settings", "checks"},
     {
         "compute",
         "conjugate",
@@ -46,7 +46,7 @@ LEVELS = [
         "chainours",
     },
     {"completion", "scope", "repeat", "chaincheck", "columns", "lines", "extent", "reference", "soundness", "spikes", "map_sets"},
-    {"membership"},
+    {"membership", "inputs"},
     {"gridding"},
     {"calibration"},
     {"networks.generator", "networks.unet"},
@@ -61,12 +61,13 @@ LEVELS = [
     {"evidence"},
     {"untrained"},
     {"solve"},
-    {"pipeline", "simulate"},
+    {"pipeline", "simulation"},
     {"volume"},
     {"images", "buffers", "jobs", "worker", "turns", "ledger"},
     {"supervision"},
     {"slot"},
     {"pool"},
+    {"api"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
     {"gadget_process"},
     {"replay", "bench", "bench_images", "findings"},

@@ -10,7 +10,8 @@ import pytest
 from tests.helpers import read_raw
 from tests.layouts import aligned, big_endian, copy_raw, rewritten, wide, without
 from untrained_recon.errors import RawFileError
-from untrained_recon.rawfile import ImageFile, RawFile, read_images
+from untrained_recon.imagefile import image_file
+from untrained_recon.rawfile import RawFile, read_images
 
 
 def test_acquisitions_are_read_as_ismrmrd_reads_them(small_scan: Path) -> None:
@@ -200,17 +201,22 @@ def test_what_cannot_be_read_is_named(damage: Callable[[h5py.Group], None], mess
         read_raw(path)
 
 
-def test_an_image_file_appears_only_when_it_is_committed(tmp_path: Path) -> None:
+def test_an_image_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "out.h5"
     image = ismrmrd.Image.from_array(np.ones((4, 3), np.float32), transpose=False)
     image.meta = {"name": "ü"}
-    with ImageFile(path, b"<x/>") as out:
-        out.append_image(0, image)
-        assert not path.exists()
+
+    def broken_off() -> None:
+        with image_file(path, b"<x/>") as out:
+            out.append_image(0, image)
+            assert not path.exists()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken_off()
     assert list(tmp_path.iterdir()) == []
-    with ImageFile(path, b"<x/>") as out:
+    with image_file(path, b"<x/>") as out:
         out.append_image(0, image)
-        out.commit()
     assert list(tmp_path.iterdir()) == [path]
     (found,) = read_images(path, 0)
     np.testing.assert_array_equal(found.data, image.data)

@@ -8,23 +8,23 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from untrained_recon import imagefile
 from untrained_recon.cli import cli
 from untrained_recon.config import Config, load_config, preset_names
 from untrained_recon.errors import ConfigError
-from untrained_recon.rawfile import ImageFile, read_images
+from untrained_recon.rawfile import read_images
 from untrained_recon.repeat import find_config, properties_of_images
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 
 CHANGED = {"fit.iterations": "3", "fit.lr": "2e-5", "network.channels": "8", "refine.iterations": "2", "seed": "5"}
 
 
 def image_file(path: Path, *settings: str) -> Path:
-    with ImageFile(path, b"<ismrmrdHeader/>") as file:
+    with imagefile.image_file(path, b"<ismrmrdHeader/>") as file:
         for text in settings:
             image = ismrmrd.Image.from_array(np.ones((4, 4), np.float32), transpose=False)
             image.meta = {"untrained_recon_settings": text} if text else {}
             file.append_image(0, image)
-        file.commit()
     return path
 
 

@@ -17,7 +17,7 @@ from untrained_recon.errors import EncodingError, HeaderError, NoImagingDataErro
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import nrmse
 from untrained_recon.pipeline import reconstruct
-from untrained_recon.simulate import simulate
+from untrained_recon.simulation import simulate
 from untrained_recon.solve import CPU
 from untrained_recon.study.files import find_volumes, open_volume
 from untrained_recon.study.sampling import sample, truth

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from untrained_recon.errors import ConfigError
 from untrained_recon.output import write_array
 from untrained_recon.rawfile import RawFile
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.types import FloatArray
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform

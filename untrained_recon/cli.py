@@ -116,8 +116,8 @@ def replay(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def simulate(output: Path, **settings: object) -> None:
     """Write a scanner-like raw file of a head phantom, and its ground truth beside it."""
-    from untrained_recon.simulate import Simulation
-    from untrained_recon.simulate import simulate as run
+    from untrained_recon.simulation import Simulation
+    from untrained_recon.simulation import simulate as run
 
     run(output, Simulation(**settings))  # type: ignore[arg-type]  # click has checked every option
     click.echo(f"{output}, truth in {output.with_suffix('.truth.npy')}")

@@ -141,7 +141,7 @@ def bench_service_command(
 ) -> None:
     """Latency, overhead and throughput of the resident service beside a gadget that is started for every scan."""
     from untrained_recon.bench import bench_service
-    from untrained_recon.simulate import Simulation
+    from untrained_recon.simulation import Simulation
 
     if output is not None:
         require_place(output)

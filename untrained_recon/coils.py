@@ -76,7 +76,8 @@ def compress(data: KSpace, max_coils: int) -> KSpace:
         return np.tensordot(weights, ksp, axes=1).astype(np.complex64)
 
     ksp = virtual(data.ksp)
-    return replace(data, ksp=ksp, calib=ksp if data.calib is data.ksp else virtual(data.calib))
+    maps = None if data.maps is None else np.stack([virtual(mps) for mps in data.maps])
+    return replace(data, ksp=ksp, calib=ksp if data.calib is data.ksp else virtual(data.calib), maps=maps)
 
 
 def calibration_width(mask: BoolArray) -> int:

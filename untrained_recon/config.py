@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.extends import lineage, merged, named_bare
+from untrained_recon.kinds import NetworkConfig as NetworkConfig
 from untrained_recon.printable import LONGEST, printable, quoted
 from untrained_recon.schema import Section, describe
 from untrained_recon.yamltext import parse_yaml
 
-PRESETS = "untrained_recon.presets"
+PRESETS = "untrained_recon.preset_files"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
 DEEPEST_KEY = 4
@@ -28,8 +30,7 @@ def _one_line(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(max_length=100), AfterValidator(_one_line)]
-Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+Name = Annotated[str, Field(max_length=140), AfterValidator(_one_line)]
 Sets = Literal["auto"] | Annotated[int, Field(ge=1, le=4)]
 
 
@@ -54,29 +55,6 @@ class MapsConfig(Section):
     crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
 
 
-class NetworkConfig(Section):
-    """The image generator."""
-
-    kind: Literal["convdecoder", "deep-decoder", "dip"] = Field("convdecoder", description="architecture; dip: Deep Image Prior")
-    layers: int = Field(5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up")
-    channels: int = Field(64, ge=1, le=1024, description="channels per layer")
-    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's")
-    input: Literal["normal", "uniform"] = Field("normal", description="input from N(0, 1) as in the paper, or from U[0, 1)")
-    extra_layer: bool = Field(False, description="one more full-resolution layer, as in the authors' code; not for dip")
-    skips: int = Field(0, ge=0, le=9, description="skip connections, at the coarsest scales; dip only")
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> "NetworkConfig":
-        if self.kind == "dip":
-            if self.layers % 2 or self.skips > self.layers // 2:
-                raise ValueError("dip takes an even number of layers and at most one skip for every two of them")
-            if self.extra_layer:
-                raise ValueError("extra_layer is not for dip")
-        elif self.skips:
-            raise ValueError(f"skips are for dip, not for {self.kind}")
-        return self
-
-
 class FitConfig(Section):
     """Optimisation."""
 
@@ -96,7 +74,11 @@ class FitConfig(Section):
         le=100,
         description="squared residual at which the fit ends, in units of the noise's, if a noise scan tells it; 0: never",
     )
-    time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
+    time_budget_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds for the fits and refinements of an image (3-D: of a plane), then it is taken as it is; 0: no limit",
+    )
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
@@ -214,25 +196,41 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     """Load a preset or a YAML file and apply overrides.
 
     Args:
-        name_or_path: Name of a preset, or path of a ``.yaml`` file.
+        name_or_path: Name of a preset, or path of a ``.yaml`` file. The file may name another, or a preset, to begin with
+            (``extends``). One that does not begins with the schema's defaults; its name and a warning say so.
         overrides: Dotted path to value, the value in YAML notation: ``{"fit.lr": "1e-2"}``.
 
     Raises:
-        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema.
+        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema; or what it extends.
     """
-    text = _read(name_or_path)
-    values = parse_yaml(text, name_or_path)
+    values: dict[str, Any] = {}
+    layers = lineage(name_or_path, _values, preset_names())
+    for source, own in layers:
+        values = merged(values, own)
+        _validated(values, source)
+    if layers[0][0] not in preset_names():
+        default = load_config(DEFAULT_PRESET).model_dump()
+        values = named_bare(values, name_or_path, DEFAULT_PRESET, default, Config().model_dump())
+    for path, value in (overrides or {}).items():
+        _set(values, path, parse_yaml(value, path))
+    return _validated(values, name_or_path)
+
+
+def _values(name_or_path: str) -> dict[str, Any]:
+    """The settings that a preset or file itself holds."""
+    values = parse_yaml(_read(name_or_path), name_or_path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {quoted(name_or_path)}: expected keys and values, got {type(values).__name__}")
-    values.setdefault("name", Path(name_or_path).stem)
-    for path, value in (overrides or {}).items():
-        _set(values, path, parse_yaml(value, path))
+    return {"name": Path(name_or_path).stem, **values}
+
+
+def _validated(values: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"configuration {quoted(name_or_path)}: {describe(error, Config)}") from error
+        raise ConfigError(f"configuration {quoted(where)}: {describe(error, Config)}") from error
 
 
 def _read(name_or_path: str) -> str:

@@ -24,6 +24,18 @@ class RawFileError(ReconError):
     """A file of raw or k-space data cannot be read or written, or does not hold what it should; names file and field."""
 
 
+class KSpaceError(ReconError):
+    """An array of k-space is not what can be reconstructed: its type, its shape, the order of its axes, its centre."""
+
+
+class MaskError(ReconError):
+    """A sampling mask is missing, is not of zeros and ones, or does not fit its k-space."""
+
+
+class MapsError(ReconError):
+    """Sensitivity maps that were given are not of the k-space that they are for."""
+
+
 class HeaderError(ReconError):
     """The ISMRMRD XML header is broken or lacks what reconstruction needs."""
 

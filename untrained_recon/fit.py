@@ -41,7 +41,7 @@ class Progress:
 
 
 Callback = Callable[[Progress], bool | None]
-"""Called after every iteration (of a fit on a GPU every :data:`LOOK`); returning False ends the reconstruction with the image at hand."""
+"""Called after every iteration, of a fit on a GPU after every :data:`LOOK`; returning False ends it with the image at hand."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def fit(
         settings: Optimiser, iterations, step size, schedule and weighting. ``gd-a`` fits twice: with Adam to record its step sizes,
             then from the same start with gradient descent that follows them.
         callback: See :data:`Callback`.
-        seconds: Time after which the image is taken as it is; ``settings.time_budget_s`` may shorten it.
+        seconds: Time after which the image is taken as it is.
         steps: Takes the step sizes of an Adam fit.
         held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.held_out.held_out`.
         noise: Standard deviation of the complex noise in ``ksp``, for ``settings.discrepancy``; 0: not known.
@@ -98,7 +98,7 @@ def fit(
         FitError: The loss became NaN or infinite.
     """
     _settle_vector_math()
-    deadline = time.monotonic() + min(seconds, settings.time_budget_s or math.inf)
+    deadline = time.monotonic() + seconds
     if settings.optimiser != "gd-a":
         return _descend(network, operator, ksp, settings, callback, deadline, steps, held, noise)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())

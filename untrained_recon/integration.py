@@ -22,8 +22,8 @@ from untrained_recon.errors import GadgetMissingError, ReplayError
 from untrained_recon.findings import Finding, Outcome, check, magnitudes
 from untrained_recon.host import Item as Sent
 from untrained_recon.host import exchange, query, server_connection
-from untrained_recon.simulate import Simulation
-from untrained_recon.simulate import header as simulated_header
+from untrained_recon.simulation import Simulation
+from untrained_recon.simulation import header as simulated_header
 from untrained_recon.wire import configuration_xml
 
 __all__ = ["Finding", "Outcome", "Result", "Target", "check", "magnitudes", "play", "probe", "run_cases"]

@@ -1,8 +1,13 @@
 """Files that are written: whole under their name or not at all, over regular files only, and with a named error on a full disk."""
 
+import contextlib
 import errno
+import glob
 import io
 import os
+import shutil
+import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +22,7 @@ from untrained_recon.errors import RawFileError
 Inputs = Mapping[str, Path | None]
 NO_INPUTS: Inputs = {}
 
+OLD_S = 24 * 3600.0
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}  # what the disk says, and nobody else
 
 
@@ -68,7 +74,9 @@ def written(path: Path, inputs: Inputs = NO_INPUTS) -> Iterator[Path]:
     """
     place = require_place(path, inputs)
     try:
-        folder = TemporaryDirectory(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
+        clear_parts(place)
+        owner = f"{socket.gethostname()}.{os.getpid()}"
+        folder = TemporaryDirectory(prefix=f".{place.name[:100]}.{owner}.", suffix=".part", dir=place.parent)
     except OSError as error:
         raise _failure(path, error) from error
     with folder as name:
@@ -148,6 +156,26 @@ class HDF5Output(io.FileIO):
         except OSError as error:
             self._failure = self._failure or error
             return self.tell() if size is None else size
+
+
+def clear_parts(path: Path) -> None:
+    """Remove what runs that were killed have left of a file: of processes that are gone, or, on other machines, old."""
+    name = path.name[:100]
+    for part in path.parent.glob(f".{glob.escape(name)}.*.part"):
+        with contextlib.suppress(ValueError, OSError):  # another's file, or gone meanwhile
+            host, number = part.name.removeprefix(f".{name}.").rsplit(".", 3)[:2]
+            if not _runs(int(number)) if host == socket.gethostname() else time.time() - part.stat().st_mtime > OLD_S:
+                shutil.rmtree(part)
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _settle(part: Path) -> None:

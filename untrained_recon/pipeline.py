@@ -118,4 +118,5 @@ def _finish(data: KSpace, solution: Solution, device: torch.device, start: float
         cautions=distinct((*data.cautions, *solution.cautions)),
         seconds=time.perf_counter() - start,
         device=str(device),
+        maps=None if solution.mps is None else mps.cpu().numpy(),
     )

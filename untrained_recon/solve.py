@@ -18,7 +18,7 @@ from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.operators import data_consistency, fft2, ifft2, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING
-from untrained_recon.types import KSpace
+from untrained_recon.types import ComplexArray, KSpace
 from untrained_recon.untrained import Solution, reconstruct_untrained
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
 def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
     """On the device where the method can use it; what comes back lies on the CPU."""
     where = device if method == "cg-sense" else CPU
-    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, where)
+    mps = _one_set(data, config, method, where)
 
     def solved(ksp: Tensor) -> Tensor:
         img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations, where)
@@ -116,6 +116,13 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str, device
         cautions=cautions,
         again=lambda ksp: delivered(solved(ksp), ksp),
     )
+
+
+def _one_set(data: KSpace, config: Config, method: str, device: torch.device) -> ComplexArray:
+    if data.maps is not None:
+        first: ComplexArray = data.maps[0]
+        return first
+    return bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, device)
 
 
 def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:

@@ -15,13 +15,16 @@ Masks
     readouts that are zero in every coil: these were not acquired.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from untrained_recon.account import Account
+from untrained_recon.card import card
 from untrained_recon.cautions import Caution
 
 ComplexArray = npt.NDArray[np.complex64]
@@ -183,6 +186,7 @@ class KSpace:
         times: When the image was acquired.
         cautions: What is doubtful about the samples.
         notes: What the header left open, and how it was read.
+        maps: complex64 ``(n_sets, n_coils, n_y, n_x)``, sensitivities that are known; None where they are to be estimated.
     """
 
     ksp: ComplexArray
@@ -198,6 +202,7 @@ class KSpace:
     times: TimeRanges = TimeRanges()
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
+    maps: ComplexArray | None = None
 
     @property
     def sampling(self) -> FloatArray:
@@ -248,6 +253,9 @@ class Reconstruction:
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
         cautions: What is doubtful about the image, that of its samples included; of each code one.
+        maps: complex64 ``(n_coils, n_y, n_x)``, the first set of sensitivities that it was made with; None where it needed none,
+            and for 3-D images.
+        parts: The images, where several were reconstructed together and the arrays above have leading axes.
     """
 
     magnitude: FloatArray
@@ -267,3 +275,28 @@ class Reconstruction:
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
     cautions: tuple[Caution, ...] = ()
+    maps: ComplexArray | None = None
+    parts: "tuple[Reconstruction, ...]" = ()
+
+    @property
+    def account(self) -> Account:
+        """How the image came about, in numbers."""
+        return Account(**{field.name: getattr(self, field.name) for field in fields(Account)})
+
+    @property
+    def evidence(self) -> dict[str, EvidenceMap]:
+        """The maps that were asked for, ``spread`` and ``noise``."""
+        return {name: found for name, found in (("spread", self.spread), ("noise", self.noise)) if found is not None}
+
+    def _repr_html_(self) -> str:
+        facts = {label.replace("_", " "): _text(value) for label, value in vars(self.account).items()}
+        facts = {"shape": " × ".join(map(str, self.magnitude.shape)), **{label: text for label, text in facts.items() if text}}
+        notes = {name: found.note for name, found in self.evidence.items()}
+        return card(self.magnitude, {**facts, **notes}, [f"{caution.code}: {caution}" for caution in self.cautions])
+
+
+def _text(value: object) -> str:
+    """A number or text for people; empty for NaN."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)

@@ -169,6 +169,8 @@ class _Maps:
 
 
 def _maps(data: KSpace, settings: MapsConfig, device: torch.device) -> _Maps:
+    if data.maps is not None:
+        return _Maps(torch.from_numpy(data.maps).to(device))
     try:
         needed = needed_sets(data.calib, data.calib_mask, settings, device)
         sets = needed if settings.sets == "auto" else settings.sets

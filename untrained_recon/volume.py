@@ -59,8 +59,9 @@ def _reconstructed(data: KSpace, config: Config, device: torch.device, callback:
     neighbour = Neighbour()
     for n, plane in enumerate(planes):
         share = (seconds - (time.perf_counter() - start)) / (len(planes) - n)
-        done.append(reconstruct(plane, config, device, _overall(callback, n, len(planes)), share, neighbour))
-    return _stacked(done, axis, time.perf_counter() - start)
+        recon = reconstruct(plane, config, device, overall(callback, n, len(planes)), share, neighbour)
+        done.append(replace(recon, maps=None))  # of all planes they are as large as the volume of every coil
+    return stacked(done, axis, time.perf_counter() - start)
 
 
 def plane_axis(mask: BoolArray) -> int:
@@ -157,14 +158,14 @@ def _plane_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArra
     return scaled
 
 
-def _overall(callback: Callback | None, done: int, planes: int) -> Callback | None:
-    """A callback that counts the iterations of all planes."""
+def overall(callback: Callback | None, done: int, planes: int) -> Callback | None:
+    """A callback that counts the iterations of all planes, of which some are done."""
     if callback is None:
         return None
     return lambda p: callback(replace(p, iteration=done * p.iterations + p.iteration, iterations=planes * p.iterations))
 
 
-def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
+def stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
     """One volume of its planes; what is said of it is what holds for most of them, but no fallback stays unsaid."""
     method, stop_reason, refinement_stop = (
         Counter(getattr(p, name) for p in planes).most_common(1)[0][0] for name in ("method", "stop_reason", "refinement_stop")

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +64,8 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
 
     from untrained_recon.volume import reconstruct_image
 
-    return reconstruct_image(data, config, torch.device(device), STEP.get(), seconds)
+    recon = reconstruct_image(data, config, torch.device(device), STEP.get(), seconds)
+    return replace(recon, maps=None)  # they are large, and images do not take them along
 
 
 def work(connection: Connection, device: str, threads: int, task: Task) -> None:

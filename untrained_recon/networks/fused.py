@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from untrained_recon.kinds import NetworkConfig
 from untrained_recon.networks.conv_decoder import ConvDecoder
+from untrained_recon.networks.decoder import Decoder
 
 SMALLEST = 16 * 16
 """Pixels of the coarse matrix from which on it pays (measured on a CPU, 64 channels); below, folding the weights takes longer."""
@@ -62,3 +64,10 @@ def _sums(device: torch.device, dtype: torch.dtype) -> Tensor:
     """
     along = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=dtype, device=device)
     return torch.kron(along, along)
+
+
+def build(
+    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+) -> Decoder:
+    """See :data:`untrained_recon.kinds.Build`."""
+    return (FusedConvDecoder if fused else ConvDecoder).of(settings, out_channels, out_size, generator)
