@@ -68,6 +68,7 @@ def simulate(path: Path, settings: Simulation) -> None:
     n_y, _ = settings.shape
     codes = line_codes(n_y, settings.pattern, settings.accel, settings.acs, rng)
 
+    require_place(path)
     names = {name: path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask")}
     for beside in names.values():
         require_place(beside)
