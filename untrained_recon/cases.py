@@ -75,9 +75,12 @@ class Case:
 
     @property
     def reference(self) -> FloatArray | None:
-        """The reference images, float32, where there are any."""
+        """The reference images, float32, where there are any. Raises ConfigError where they cannot be read."""
         path = self.folder / REFERENCE
-        return np.load(path).astype(np.float32) if path.exists() else None
+        try:
+            return np.load(path).astype(np.float32) if path.exists() else None
+        except (OSError, ValueError, EOFError, AttributeError) as error:  # the last where it is an archive
+            raise ConfigError(f"{path}: cannot be read as .npy: {error}") from error
 
     def update(self, images: FloatArray) -> None:
         """Write the reference anew. Raises ConfigError where its pixels do not fit, RawFileError where it cannot be written."""
@@ -114,7 +117,7 @@ def load_cases(folder: Path) -> list[Case]:
 def _load(path: Path) -> CaseFile:
     try:
         file = CaseFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     unknown = sorted(set(file.edits) - set(EDITS))
     if unknown:

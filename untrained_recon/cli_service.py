@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
+from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_counts, parse_shape
 from untrained_recon.config import DEFAULT_PRESET, load_config
 from untrained_recon.output import require_place, write_text
 
@@ -146,7 +146,7 @@ def bench_service_command(
     if output is not None:
         require_place(output)
     simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
-    figures = bench_service(simulation, parse_assignments(settings), [int(n) for n in connections.split(",")], workers)
+    figures = bench_service(simulation, parse_assignments(settings), parse_counts(connections), workers)
     _report(figures, output)
 
 

@@ -37,7 +37,7 @@ def server_connection(host: str, port: int) -> Iterator[socket.socket]:
     """A connection to a running server or service. Raises UnreachableError where nothing answers."""
     try:
         sock = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter over names that no host can have
         raise UnreachableError(f"no server answers at {host}:{port} ({error})") from error
     with sock:
         sock.settimeout(None)

@@ -1,9 +1,10 @@
-"""ISMRMRD image files, written: they appear under their name when all that belongs in them is there."""
+"""ISMRMRD image files, written and read; they appear under their name when all that belongs in them is there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import ismrmrd
 
 from untrained_recon.errors import RawFileError
@@ -56,3 +57,19 @@ def image_file(path: Path, header: bytes, inputs: Inputs = NO_INPUTS) -> Iterato
             yield images
         finally:
             images.close()
+
+
+def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
+    """All images of the group ``image_<number>`` of an image file. Raises RawFileError when it cannot be read."""
+    name = f"image_{number}"
+    try:
+        with h5py.File(path, "r") as file:
+            if name not in file.get(GROUP, ()):
+                raise RawFileError(f"{path}: no series {name}; it is not an image file of ours")
+        dataset = ismrmrd.Dataset(str(path), GROUP, mode="r")
+        try:
+            return [dataset.read_image(name, n) for n in range(dataset.number_of_images(name))]
+        finally:
+            dataset.close()
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:  # what HDF5 and ismrmrd raise over other files
+        raise RawFileError(f"{path}: cannot be read as an image file ({error})") from error

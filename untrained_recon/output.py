@@ -52,11 +52,23 @@ def require_place(path: Path, inputs: Inputs = NO_INPUTS) -> Path:
 
 def require_folder(folder: Path) -> None:
     """Raise RawFileError where no files can be written to a folder, which need not be there yet."""
-    place = folder.resolve()
-    while not place.exists():
-        place = place.parent
+    try:
+        place = folder.resolve()
+        while not place.exists():
+            place = place.parent
+    except (OSError, RuntimeError) as error:
+        raise _failure(folder, error) from error
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise RawFileError(f"{folder}: cannot be written: {place} is no folder that takes files")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there. Raises RawFileError."""
+    require_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _failure(folder, error) from error
 
 
 @contextmanager
@@ -119,8 +131,8 @@ def save_array(path: Path, array: npt.NDArray[Any]) -> None:
 class HDF5Output(io.FileIO):
     """A new file for ``h5py`` to write to, which does not survive a failed write: closing its file crashes the process.
 
-    After the first failure nothing is written any more, and HDF5 goes on in the belief that all is well. A context manager;
-    leaving it raises the failure.
+    What cannot be written is kept in memory, so that HDF5 finds it there and ends in the belief that all is well. A context
+    manager; leaving it raises the failure. Writers :meth:`check` now and then, as there is no use in going on.
 
     Args:
         path: The file; an existing one is overwritten.
@@ -129,6 +141,7 @@ class HDF5Output(io.FileIO):
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
         self._failure: OSError | None = None
+        self._kept: list[tuple[int, bytes]] = []  # place and content, in the order in which they came
 
     def check(self) -> None:
         """Raise the OSError with which writing failed, if it did."""
@@ -142,12 +155,31 @@ class HDF5Output(io.FileIO):
     def write(self, data: Any) -> int:
         """As :meth:`io.FileIO.write`, all of it, and without complaint."""
         view = memoryview(data).cast("B")
+        length = len(view)
         try:
             while view and self._failure is None:
                 view = view[super().write(view) :]
         except OSError as error:
             self._failure = error
-        return len(memoryview(data).cast("B"))
+        if view:
+            self._kept.append((self.tell(), bytes(view)))
+            self.seek(len(view), os.SEEK_CUR)
+        return length
+
+    def readinto(self, buffer: Any) -> int:
+        """As :meth:`io.FileIO.readinto`; what was kept is there, and zeros where nothing was ever written."""
+        view = memoryview(buffer).cast("B")
+        start = self.tell()
+        found = super().readinto(view) or 0
+        if self._failure is None:
+            return found
+        view[found:] = bytes(len(view) - found)
+        for place, content in self._kept:
+            low, high = max(start, place), min(start + len(view), place + len(content))
+            if low < high:
+                view[low - start : high - start] = content[low - place : high - place]
+        self.seek(start + len(view))
+        return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """As :meth:`io.FileIO.truncate`, without complaint."""

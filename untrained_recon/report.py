@@ -13,10 +13,11 @@ from untrained_recon.baselines import zero_filled
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import MissingExtraError, RawFileError, UnsupportedScanError
 from untrained_recon.header import parse_header
+from untrained_recon.imagefile import read_images
 from untrained_recon.images import counters_of
 from untrained_recon.metrics import Quality, match_scale, quality
-from untrained_recon.output import NO_INPUTS, Inputs, written
-from untrained_recon.rawfile import RawFile, read_images
+from untrained_recon.output import NO_INPUTS, Inputs, make_folder, written
+from untrained_recon.rawfile import RawFile
 from untrained_recon.types import FloatArray, ImageIndex
 
 ERROR_GAIN = 5
@@ -50,7 +51,7 @@ def require_matplotlib() -> ModuleType:
 def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
     """Write every magnitude image (of a volume the middle) as a PNG with the window of its meta, named after its counters."""
     pyplot = _pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for image in images:
         low, high = _window(image)
         counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)

@@ -66,6 +66,7 @@ def simulate(path: Path, settings: Simulation) -> None:
         ConfigError: The pattern cannot be made as asked.
         RawFileError: A file cannot be written.
     """
+    require_place(path)
     names = {name: path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask")}
     for beside in names.values():
         require_place(beside)

@@ -15,7 +15,7 @@ from untrained_recon.config import Config
 from untrained_recon.errors import EvaluationError, FitError, ReconError
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
-from untrained_recon.output import write_array
+from untrained_recon.output import make_folder, write_array
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.study.files import open_volume
 from untrained_recon.study.identity import require_same
@@ -73,7 +73,7 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
     names = Counter(path.stem for path in plan.paths)
     if double := [name for name, count in names.items() if count > 1]:
         raise EvaluationError(f"results are kept by the names of files, and several are named {', '.join(double)}; rename them")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
     results = ResultsFile(folder / RESULTS)
     known = {row.key: row for row in results.rows() if not row.error}
@@ -163,7 +163,7 @@ def _evaluate_image(
                 data = sample(ksp, sampling.lines(ksp.shape[1], volume.name), volume, item)
                 recon = _reconstruct(key, data, plan, folder, device, reference)
                 values = scores(recon.magnitude, reference)
-            except (ReconError, ValueError) as error:  # an empty image has no scores
+            except (ReconError, ValueError, RuntimeError) as error:  # an empty image has no scores; a library gave up
                 logger.exception("%s, image %d, %s, %s", volume.path, item, sampling.label, method)
                 yield _failure(key, error)
                 continue
@@ -196,5 +196,5 @@ def _failure(key: Key, error: Exception) -> Row:
 
 
 def _save(path: Path, img: FloatArray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_array(path, img)

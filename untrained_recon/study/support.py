@@ -43,11 +43,10 @@ class SupportedVolume(Volume):
             RawFileError: It does, and that is not allowed.
         """
         self._mask = mask if self._mask is None else self._mask & mask
-        for item in range(0 if allow_undersampled else len(self)):
-            stated = self._stated(item)
-            assert stated is not None
-            rows = np.flatnonzero(stated)
-            full = len(rows) > BORDER * mask.shape[1] and len(rows) == rows[-1] - rows[0] + 1
+        for item in range(len(self)):
+            rows = np.flatnonzero(self._mask[item] if self._lines is None else self._lines & self._mask[item])
+            require(len(rows) > 0, self.path, f"{name}, which leaves no line")
+            full = allow_undersampled or (len(rows) > BORDER * mask.shape[1] and len(rows) == rows[-1] - rows[0] + 1)
             require(full, self.path, f"the file is undersampled ({name}); fully sampled k-space is needed")
 
     def lines(self, item: int) -> BoolArray:

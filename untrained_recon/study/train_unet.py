@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from untrained_recon.errors import ConfigError, FitError
 from untrained_recon.networks.unet import Scale, UNet, read_checkpoint
-from untrained_recon.output import written
+from untrained_recon.output import make_folder, written
 from untrained_recon.types import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def train_unet(
     """
     if not len(training) or not len(validation):
         raise ConfigError(f"{len(training)} images to train on and {len(validation)} to validate; there must be some of each")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "checkpoint.pt"
     state = _resume(path, settings, device) if resume else _start(path, settings, device)
     for epoch in range(len(state.curve), settings.epochs):

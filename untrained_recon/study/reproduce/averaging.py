@@ -9,7 +9,7 @@ import torch
 
 from untrained_recon.metrics import PAPER, quality
 from untrained_recon.operators import rss
-from untrained_recon.output import write_array
+from untrained_recon.output import make_folder, write_array
 from untrained_recon.solve import solve
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
@@ -91,7 +91,7 @@ def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
     """The truth of a file's middle image and the coil images of its runs; every run is kept on disk for both targets."""
     ksp, data = context.middle_image(path, 4)
     folder = context.output / "table7" / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     runs = []
     for seed in range(context.runs(RUNS)):
         config = context.config(PRESET, {"seed": seed})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from untrained_recon.output import write_text, written
+from untrained_recon.output import make_folder, write_text, written
 
 COLUMNS = ("row", "column", "paper", "ours", "images")
 
@@ -53,7 +53,7 @@ def write(outcome: Outcome, folder: Path, name: str) -> str:
     Returns:
         The Markdown.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for title, table in {name: outcome.table, **outcome.grids}.items():
         write_text(folder / f"{title}.csv", table.to_csv(index=False))
     if outcome.figure is not None:
