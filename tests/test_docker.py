@@ -14,6 +14,7 @@ import yaml
 
 from untrained_recon import __version__
 from untrained_recon.chain import chain_xml
+from untrained_recon.cli_serve import serve
 from untrained_recon.cli_service import PORTS
 from untrained_recon.openrecon import LABEL
 
@@ -78,3 +79,13 @@ def test_the_default_of_the_version_label_is_the_version() -> None:
 
 def test_the_label_of_open_recon_has_its_name() -> None:
     assert f"LABEL {LABEL}=" in (DOCKER / "openrecon" / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_service_may_do_little_and_has_time_to_end() -> None:
+    recon = services()["recon"]
+    assert (recon["read_only"], recon["cap_drop"], recon["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert recon["mem_limit"]
+    assert recon["pids_limit"]
+    (grace,) = [option.default for option in serve.params if option.name == "grace"]
+    assert isinstance(grace, float)
+    assert float(recon["stop_grace_period"].removesuffix("s")) > grace
