@@ -17,6 +17,7 @@ import yaml
 
 from untrained_recon import __version__
 from untrained_recon.chain import chain_xml
+from untrained_recon.cli_serve import serve
 from untrained_recon.cli_service import PORTS
 from untrained_recon.openrecon import LABEL
 
@@ -215,3 +216,13 @@ def test_ci_may_go_without_images_and_says_so(tmp_path: Path, status: int, expec
     done = subprocess.run([tmp_path / ".ci" / "run"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == expected
     assert ("DOCKER-TEST SKIPPED: no image was built or tested" in done.stderr) == (status == image_test.SKIPPED)
+
+
+def test_the_service_may_do_little_and_has_time_to_end() -> None:
+    recon = services()["recon"]
+    assert (recon["read_only"], recon["cap_drop"], recon["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert recon["mem_limit"]
+    assert recon["pids_limit"]
+    (grace,) = [option.default for option in serve.params if option.name == "grace"]
+    assert isinstance(grace, float)
+    assert float(recon["stop_grace_period"].removesuffix("s")) > grace

@@ -243,3 +243,11 @@ def test_a_target_that_does_not_load_is_an_error(scan: tuple[bytes, list[ismrmrd
                 answer = b"".join(iter(lambda: host.recv(65536), b""))
             assert process.wait(60) == 1
     assert b"No module named 'gadgets.nothing'" in answer
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    for name in ("numpy", "ismrmrd", "gadgetron", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the current folder')\n")
+    command = [sys.executable, "-m", "gadgets", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -70,9 +70,8 @@ def test_a_stopped_worker_is_replaced_and_its_image_made(image: KSpace) -> None:
 def test_an_idle_worker_that_dies_is_replaced(image: KSpace) -> None:
     with pool_of(1) as pool:
         worker_of_this_process().kill()
-        wait_until(lambda: pool.health.restarts == 1)
-        wait_until(lambda: pool.health.ready == 1)
-        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"  # be its death known yet or not
+        assert pool.health.restarts == 1
 
 
 def asleep(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:

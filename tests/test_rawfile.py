@@ -1,3 +1,7 @@
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,3 +227,24 @@ def test_an_image_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     assert found.meta["name"] == "ü"
     with pytest.raises(RawFileError, match="no series image_1"):
         read_images(path, 1)
+
+
+def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    here = socket.gethostname()
+    gone = [tmp_path / f".out.h5.{here}.{process.pid}.abc.part", tmp_path / ".out.h5.another.1.abc.part"]
+    kept = [
+        tmp_path / f".out.h5.{here}.{os.getpid()}.abc.part",
+        tmp_path / ".out.h5.another.1.new.part",
+        tmp_path / ".out.h5.part",
+        tmp_path / f".other.h5.{here}.{process.pid}.abc.part",
+    ]
+    for path in (*gone, *kept):
+        path.mkdir()
+    os.utime(gone[1], (0, 0))
+    with image_file(out, b"<ismrmrdHeader/>"):
+        pass
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []

@@ -86,6 +86,7 @@ class Slot(threading.Thread):
             except WorkerDied as death:
                 logger.error("%s over %s of scan %s", death, job.data.index, job.scan)
                 self._outlived(job, worker.hung)
+                return
             except Exception as error:
                 self._end(error)
 
