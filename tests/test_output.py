@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from untrained_recon.simulate import simulate
 
 from tests.conftest import SMALL
 from tests.volumes import random_ksp
@@ -24,6 +23,7 @@ from untrained_recon.cli import cli
 from untrained_recon.errors import ConfigError, RawFileError
 from untrained_recon.imagefile import image_file
 from untrained_recon.output import HDF5Output, make_folder, require_folder, require_place, write_array, write_text, written
+from untrained_recon.simulation import simulate
 from untrained_recon.study.convert import convert
 from untrained_recon.study.results import Key, ResultsFile, Row
 from untrained_recon.study.train_unet import Training, train_unet
