@@ -50,7 +50,7 @@ def codes(cautions: list[Caution]) -> list[str]:
     return [caution.code for caution in cautions]
 
 
-def misfits(scan: KSpace, change: Callable[[torch.Tensor], None]) -> list[str]:
+def misfits(scan: KSpace, change: Callable[[torch.Tensor], object]) -> list[str]:
     residual = torch.from_numpy(noise(len(scan.ksp), 2) * scan.mask)
     change(residual)
     return codes(misfit(residual, scan, torch.from_numpy(scan.ksp)))
