@@ -75,7 +75,8 @@ class Calibration:
         encoding = self._header.encodings[index.encoding]
         if encoding.separate_calibration and calibration_key(index, encoding) in self._lines:
             return True
-        others = set(range(len(self._header.encodings))) - self._imaged - {index.encoding}
+        usable = {number for number, space in enumerate(self._header.encodings) if space.refusal is None}
+        others = usable - self._imaged - {index.encoding}
         if not encoding.separate_calibration and (not others or self._has_own(lines, encoding)):
             return True
         return self._reference(index, lines.reference) is not None
