@@ -13,9 +13,10 @@ from untrained_recon.wire import RECON_DATA
 if TYPE_CHECKING:
     from gadgets.answer import Plan
     from untrained_recon.config import ScanConfig
+    from untrained_recon.encoding import Header
     from untrained_recon.jobs import Jobs
     from untrained_recon.stream import Session
-    from untrained_recon.types import Header, KSpace
+    from untrained_recon.types import KSpace
 
 
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:

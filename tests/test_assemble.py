@@ -20,7 +20,7 @@ from untrained_recon.errors import (
     NonFiniteError,
 )
 from untrained_recon.header import parse_header
-from untrained_recon.types import KSpace
+from untrained_recon.types import ComplexArray, KSpace
 
 XML = header_xml(SMALL)
 HEADER = parse_header(XML)
@@ -35,6 +35,11 @@ def line(n: int, *flags: int, **header: Any) -> ismrmrd.Acquisition:
 
 def run(acquisitions: list[ismrmrd.Acquisition], header: Any = HEADER, flush: Any = "flags") -> list[KSpace]:
     return list(assemble(([acq] for acq in acquisitions), header, ScanConfig(flush=flush)))
+
+
+def noise_of(n_coils: int, n_samples: int) -> ComplexArray:
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal((n_coils, n_samples)) + 1j * rng.standard_normal((n_coils, n_samples))).astype(np.complex64)
 
 
 def lines_of(data: KSpace) -> list[int]:
@@ -117,6 +122,17 @@ def test_readouts_that_are_not_lines_of_the_object_are_left_out() -> None:
         line(5, flag) for flag in (ismrmrd.ACQ_IS_NAVIGATION_DATA, ismrmrd.ACQ_IS_PHASECORR_DATA, ismrmrd.ACQ_IS_DUMMYSCAN_DATA)
     ]
     assert [lines_of(d) for d in run([*skipped, line(1)])] == [[1]]
+    kinds = "noise scan: False; other kinds: 1 NAVIGATION_DATA, 1 PHASECORR_DATA, 1 DUMMYSCAN_DATA"
+    with pytest.raises(NoImagingDataError, match=kinds):
+        run(skipped)
+
+
+def test_lines_with_raw_data_correction_are_imaging_lines() -> None:
+    corrected = ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA
+    noise = acquisition(noise_of(3, 64), 0, [ismrmrd.ACQ_IS_NOISE_MEASUREMENT, corrected])
+    (data,) = run([noise, line(1, corrected), line(2)])
+    assert lines_of(data) == [1, 2]
+    assert data.prewhitened
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from tests.streams import recon_data_bytes
 from untrained_recon.assemble import assemble
 from untrained_recon.buffers import Buffer, image_grid, indices, kspaces
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.header import parse_header
-from untrained_recon.types import ImageIndex, KSpace
+from untrained_recon.types import KSpace
 
 PLAIN = Protocol(matrix=(1, 16, 16), recon=(1, 16, 16), fov=(5.0, 240.0, 240.0))
 VOLUME = Protocol(matrix=(4, 16, 16), recon=(4, 16, 16), fov=(20.0, 240.0, 240.0), recon_fov=(20.0, 240.0, 240.0), centers=(1, 6))

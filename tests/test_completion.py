@@ -10,9 +10,10 @@ from tests.scans import Protocol, header_of
 from untrained_recon.assemble import assemble
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import IncompleteScanError
 from untrained_recon.header import parse_header
-from untrained_recon.types import ImageIndex, KSpace
+from untrained_recon.types import KSpace
 
 FIRST, LAST, END = ismrmrd.ACQ_FIRST_IN_SLICE, ismrmrd.ACQ_LAST_IN_SLICE, ismrmrd.ACQ_LAST_IN_MEASUREMENT
 LAST_STEP_2, LAST_REPETITION = ismrmrd.ACQ_LAST_IN_ENCODE_STEP2, ismrmrd.ACQ_LAST_IN_REPETITION

@@ -21,9 +21,10 @@ from untrained_recon.doubts import (
     out_of_time,
     too_few_sets,
 )
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.header import parse_header
 from untrained_recon.masks import Pattern, line_codes
-from untrained_recon.types import BoolArray, ComplexArray, ImageIndex, KSpace
+from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 SHAPE = (96, 80)
 

@@ -11,10 +11,11 @@ import torch
 from tests.scans import Protocol, body, expected, header_of, measure, noisy, readouts, sampled_lines
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig, load_config
+from untrained_recon.encoding import Encoding
 from untrained_recon.extent import acquired_shape
 from untrained_recon.header import parse_header
 from untrained_recon.metrics import nrmse
-from untrained_recon.types import BoolArray, Encoding, KSpace
+from untrained_recon.types import BoolArray, KSpace
 from untrained_recon.volume import reconstruct_image
 
 CPU = torch.device("cpu")

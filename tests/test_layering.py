@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    {"cautions", "account", "card"},
+    {"cautions", "account", "card", "encoding"},
     {"printable"},
     {"logs"},
     {
@@ -67,7 +67,7 @@ LEVELS = [
     {"supervision"},
     {"slot"},
     {"pool"},
-    {"api"},
+    {"api", "api_files"},
     {"stream", "inspection", "report", "host", "monitor", "cases"},
     {"gadget_process"},
     {"replay", "bench", "bench_images", "findings"},

@@ -14,11 +14,11 @@ from tests.conftest import SMALL
 from tests.helpers import acquisition, header_xml, read_raw
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header
 from untrained_recon.errors import ScanTooLargeError, ServiceBusyError
 from untrained_recon.header import parse_header
 from untrained_recon.memory import Budget, image_bytes, usable_memory
 from untrained_recon.stream import Session
-from untrained_recon.types import Header
 
 MIB = 1 << 20
 HUGE = header_xml(SMALL)

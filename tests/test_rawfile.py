@@ -177,16 +177,10 @@ def test_files_that_are_no_raw_files_are_refused(tmp_path: Path) -> None:
             RawFile(path)
 
 
-DAMAGES: dict[str, tuple[Callable[[h5py.Group], None], str]] = {
-    "text": (lambda g: _replace(g, "data", np.dtype("S4")), "holds samples of type"),
-    "no idx": (
-        lambda g: _replace(g, "head", without("idx", "center_sample")(g["data"].dtype["head"])),
-        "without center_sample, idx",
-    ),
-    "short": (lambda g: _replace(g, "data", np.dtype((np.float32, 6))), "holds 3 samples, its header says 8192"),
-    "waveforms": (lambda g: g.create_dataset("waveforms", data=[1, 2]), "holds no waveforms: 'waveforms' is not a list of records"),
-    "empty header": (lambda g: g["xml"].write_direct(np.array([b""], object)), "no XML header"),
-}
+def _unwritten(group: h5py.Group) -> None:
+    kind = group["data"].dtype
+    del group["data"]
+    group.create_dataset("data", (3,), kind)
 
 
 def _replace(group: h5py.Group, field: str, kind: "np.dtype[Any]") -> None:
@@ -196,6 +190,19 @@ def _replace(group: h5py.Group, field: str, kind: "np.dtype[Any]") -> None:
         made[name] = rows[name]
     del group["data"]
     group["data"] = made
+
+
+DAMAGES: dict[str, tuple[Callable[[h5py.Group], None], str]] = {
+    "text": (lambda g: _replace(g, "data", np.dtype("S4")), "holds samples of type"),
+    "no idx": (
+        lambda g: _replace(g, "head", without("idx", "center_sample")(g["data"].dtype["head"])),
+        "without center_sample, idx",
+    ),
+    "short": (lambda g: _replace(g, "data", np.dtype((np.float32, 6))), "holds 3 samples, its header says 8192"),
+    "waveforms": (lambda g: g.create_dataset("waveforms", data=[1, 2]), "holds no waveforms: 'waveforms' is not a list of records"),
+    "unwritten rows": (_unwritten, "has no channels; was the file written"),
+    "empty header": (lambda g: g["xml"].write_direct(np.array([b""], object)), "no XML header"),
+}
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=list(DAMAGES))

@@ -15,11 +15,12 @@ from tests.test_images import recon
 from tests.test_recordings import messages, recording, through_gadget
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig, load_config
+from untrained_recon.encoding import Header, ImageIndex, Measurement, TimeRanges
 from untrained_recon.header import parse_header
 from untrained_recon.images import for_array, image_number, to_image
 from untrained_recon.readout import is_noise
 from untrained_recon.stockmeta import stock_attributes
-from untrained_recon.types import Header, ImageIndex, KSpace, Measurement, TimeRanges
+from untrained_recon.types import KSpace
 from untrained_recon.wire import ACQUISITION, RECON_DATA
 
 CONFIG = load_config("fast")

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from untrained_recon.api import espirit_maps, read_raw, reconstruct, reconstruct_file, simulate
+    from untrained_recon.api import espirit_maps, reconstruct, simulate
+    from untrained_recon.api_files import read_raw, reconstruct_file
     from untrained_recon.config import Config
+    from untrained_recon.encoding import ImageIndex
     from untrained_recon.errors import ReconError
     from untrained_recon.settings import load_config, presets
     from untrained_recon.simulation import SimulatedScan
-    from untrained_recon.types import ImageIndex, KSpace, Reconstruction
+    from untrained_recon.types import KSpace, Reconstruction
 
 __all__ = [
     "Config",
@@ -43,13 +45,15 @@ __all__ = [
 
 _MODULES = {
     "Config": "config",
-    "ImageIndex": "types",
+    "ImageIndex": "encoding",
     "KSpace": "types",
     "ReconError": "errors",
     "Reconstruction": "types",
     "SimulatedScan": "simulation",
     "load_config": "settings",
     "presets": "settings",
+    "read_raw": "api_files",
+    "reconstruct_file": "api_files",
 }
 
 if "OMP_WAIT_POLICY" not in os.environ:

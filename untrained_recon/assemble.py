@@ -1,6 +1,7 @@
 """Acquisitions → the k-space of one image after the other."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import ismrmrd
@@ -9,6 +10,7 @@ from untrained_recon.calibration import Calibration
 from untrained_recon.columns import Columns, settle
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex, TimeRanges
 from untrained_recon.errors import (
     AcquisitionError,
     ChannelCountError,
@@ -28,10 +30,11 @@ from untrained_recon.readout import (
     is_compressed,
     is_noise,
     is_object_line,
+    other_kind,
     place,
 )
 from untrained_recon.scope import Scope
-from untrained_recon.types import Header, ImageIndex, KSpace, TimeRanges
+from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +88,7 @@ class Assembler:
         self._done: set[ImageIndex] = set()
         self._columns: dict[int, Columns] = {}  # by encoding space
         self._n_coils: int | None = None
-        self._skipped = 0
+        self._skipped: Counter[str] = Counter()
         self._beyond = 0
         self.failures = Failures()
 
@@ -105,7 +108,7 @@ class Assembler:
             return []
         self._scope.check(acq)
         if not is_object_line(acq):
-            self._skipped += 1
+            self._skipped[other_kind(acq)] += 1
             return []
         index = image_index(acq, self._settings)
         try:
@@ -154,8 +157,9 @@ class Assembler:
             del self._open[index]
             self._completion.forget(index)
         if not self._open and not self._done and not self.failures:
+            kinds = ", ".join(f"{n} {name}" for name, n in self._skipped.most_common())
             raise NoImagingDataError(
-                f"the scan ended without imaging readouts ({self._skipped} of other kinds, noise scan: {bool(self._noise)})"
+                f"the scan ended without imaging readouts (noise scan: {bool(self._noise)}; other kinds: {kinds or 'none'})"
             )
         incomplete = self._completion.incomplete()
         return [index for index in self._open if index not in incomplete]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from untrained_recon.calibration import calibration_key
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Encoding, Header, ImageIndex, TimeRanges
 from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError, NonFiniteError, ReconError
 from untrained_recon.failures import Failures
 from untrained_recon.gridding import Samples, gridded, kspace
@@ -18,7 +19,7 @@ from untrained_recon.lines import without_zero_lines
 from untrained_recon.membership import encoding_of, image_index
 from untrained_recon.readout import Readout, describe, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
-from untrained_recon.types import BoolArray, Encoding, Header, ImageIndex, KSpace, TimeRanges
+from untrained_recon.types import BoolArray, KSpace
 
 Cell = tuple[int, int, int]
 """Place along N, S and LOC."""

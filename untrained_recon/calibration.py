@@ -6,11 +6,11 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from untrained_recon.encoding import Encoding, Header, ImageIndex
 from untrained_recon.errors import ReconError
 from untrained_recon.gridding import Lines, Samples
 from untrained_recon.readout import Readout, is_calibration, is_calibration_only
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
-from untrained_recon.types import Encoding, Header, ImageIndex
 
 
 def calibration_key(index: ImageIndex, encoding: Encoding) -> ImageIndex:
@@ -75,7 +75,8 @@ class Calibration:
         encoding = self._header.encodings[index.encoding]
         if encoding.separate_calibration and calibration_key(index, encoding) in self._lines:
             return True
-        others = set(range(len(self._header.encodings))) - self._imaged - {index.encoding}
+        usable = {number for number, space in enumerate(self._header.encodings) if space.refusal is None}
+        others = usable - self._imaged - {index.encoding}
         if not encoding.separate_calibration and (not others or self._has_own(lines, encoding)):
             return True
         return self._reference(index, lines.reference) is not None

@@ -6,8 +6,8 @@ from collections import Counter
 import ismrmrd
 
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.errors import IncompleteScanError
-from untrained_recon.types import Header, ImageIndex
 
 logger = logging.getLogger(__name__)
 

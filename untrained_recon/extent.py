@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from untrained_recon.encoding import Encoding, StepLimits
 from untrained_recon.operators import ellipse
-from untrained_recon.types import BoolArray, CountArray, Encoding, StepLimits
+from untrained_recon.types import BoolArray, CountArray
 
 Array = npt.NDArray[Any]
 

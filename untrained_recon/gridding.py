@@ -9,12 +9,13 @@ import numpy as np
 from untrained_recon.cautions import Caution
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Encoding, ImageIndex, TimeRanges
 from untrained_recon.errors import NonFiniteError
 from untrained_recon.extent import acquired
 from untrained_recon.noise import NoiseScan
 from untrained_recon.readout import Readout, is_calibration_only, stamps_of, to_grid
 from untrained_recon.spikes import require_no_spike
-from untrained_recon.types import ComplexArray, CountArray, Encoding, FloatArray, ImageIndex, KSpace, TimeRanges
+from untrained_recon.types import ComplexArray, CountArray, FloatArray, KSpace
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from untrained_recon.document import Notes, read_document
+from untrained_recon.encoding import Encoding, Header, ImageIndex, Measurement, StepLimits
 from untrained_recon.errors import HeaderError, ReconError, UnsupportedScanError
-from untrained_recon.types import Encoding, Header, ImageIndex, Measurement, StepLimits
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")

@@ -8,9 +8,10 @@ import numpy as np
 
 from untrained_recon import __version__
 from untrained_recon.config import Config
+from untrained_recon.encoding import Encoding, Header, ImageIndex
 from untrained_recon.printable import printable
 from untrained_recon.stockmeta import stock_attributes
-from untrained_recon.types import ComplexArray, Encoding, FloatArray, Header, ImageIndex, KSpace, Reconstruction
+from untrained_recon.types import ComplexArray, FloatArray, KSpace, Reconstruction
 
 SERIES = {"magnitude": 0, "complex": 1, "spread": 2, "noise": 3}
 """Kinds of image and the number N of their group ``image_N`` in an image file; new kinds are added at the end."""

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from untrained_recon.checks import complex64, to_array, to_mask, to_samples
+from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.errors import MapsError, NoiseError, NonFiniteError
 from untrained_recon.noise import Covariance, covariance, prewhiten
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, ImageIndex, KSpace
+from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 
 def to_kspaces(ksp: Any, mask: Any, maps: Any, noise: Any) -> tuple[list[KSpace], tuple[int, ...]]:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 import ismrmrd
 
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.membership import image_index, is_imaging
 from untrained_recon.memory import Account, describe_image, image_bytes
 from untrained_recon.readout import is_noise
-from untrained_recon.types import Header, ImageIndex, KSpace
+from untrained_recon.types import KSpace
 
 OBJECT_BYTES = 2048
 """Of a readout besides its samples."""

@@ -5,9 +5,9 @@ from typing import Any
 import ismrmrd
 
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Encoding, Header, ImageIndex
 from untrained_recon.errors import EncodingError
 from untrained_recon.readout import describe, is_calibration_only, is_object_line
-from untrained_recon.types import Encoding, Header, ImageIndex
 
 
 def image_index(acq: Any, settings: ScanConfig) -> ImageIndex:

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import ScanTooLargeError, ServiceBusyError
-from untrained_recon.types import Encoding
 
 PATIENCE_S = 60.0
 SAMPLE_BYTES = 8

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from untrained_recon.types import BoolArray, Encoding
+from untrained_recon.encoding import Encoding
+from untrained_recon.types import BoolArray
 
 AXES = (-2, -1)
 

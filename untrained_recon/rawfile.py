@@ -122,6 +122,8 @@ class RawFile:
             acq = ismrmrd.Acquisition(row["head"])
             data = converted(row["data"], kinds["data"], np.float32)
             name = f"acquisition {acq.scan_counter}"
+            if acq.active_channels == 0:
+                raise RawFileError(f"{self.path}: {name} has no channels; was the file written to its end?")
             self._check(data.size == 2 * acq.data.size, name, data.size / 2, acq.data.size)
             self._check(traj.size == acq.traj.size, f"the trajectory of {name}", traj.size, acq.traj.size)
             acq.data[:] = data.view(np.complex64).reshape(acq.data.shape)

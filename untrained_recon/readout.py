@@ -7,20 +7,24 @@ import ismrmrd
 import numpy as np
 import sigpy
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import NOT_FINITE, EncodingError, NonFiniteError
-from untrained_recon.types import ComplexArray, CountArray, Encoding
+from untrained_recon.types import ComplexArray, CountArray
 
 # ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA is none of them: siemens_to_ismrmrd sets it on imaging lines with raw data correction
-NOT_IMAGING = (
-    ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
-    ismrmrd.ACQ_IS_NAVIGATION_DATA,
-    ismrmrd.ACQ_IS_PHASECORR_DATA,
-    ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-    ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION_REFERENCE,
-    ismrmrd.ACQ_IS_PHASE_STABILIZATION,
-)
+NOT_IMAGING = {
+    getattr(ismrmrd, f"ACQ_IS_{name}"): name
+    for name in (
+        "NOISE_MEASUREMENT",
+        "NAVIGATION_DATA",
+        "PHASECORR_DATA",
+        "HPFEEDBACK_DATA",
+        "DUMMYSCAN_DATA",
+        "RTFEEDBACK_DATA",
+        "PHASE_STABILIZATION_REFERENCE",
+        "PHASE_STABILIZATION",
+    )
+}
 
 COMPRESSED = tuple(getattr(ismrmrd, f"ACQ_COMPRESSION{n}") for n in range(1, 5))
 
@@ -38,6 +42,11 @@ def is_noise(acq: ismrmrd.Acquisition) -> bool:
 def is_object_line(acq: ismrmrd.Acquisition) -> bool:
     """Whether the readout is a k-space line of the object: imaging, calibration or both."""
     return not any(acq.is_flag_set(flag) for flag in NOT_IMAGING)
+
+
+def other_kind(acq: Any) -> str:
+    """What a readout is that is no line of the object, by the name of its flag."""
+    return next(name for flag, name in NOT_IMAGING.items() if acq.is_flag_set(flag))
 
 
 def is_calibration_only(acq: Any) -> bool:

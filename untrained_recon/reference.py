@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.types import BoolArray, ComplexArray, CountArray, Encoding
+from untrained_recon.encoding import Encoding
+from untrained_recon.types import BoolArray, ComplexArray, CountArray
 
 FEWEST_LINES = 6
 """Contiguous lines around the centre with which an image calibrates itself."""

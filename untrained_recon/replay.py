@@ -8,6 +8,7 @@ from typing import Protocol
 import ismrmrd
 
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.errors import ReplayError
 from untrained_recon.gadget_process import GadgetProcess
 from untrained_recon.header import parse_header
@@ -17,7 +18,6 @@ from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_se
 from untrained_recon.membership import begins_image, image_index
 from untrained_recon.rawfile import RawFile
 from untrained_recon.stream import resolve
-from untrained_recon.types import Header, ImageIndex
 from untrained_recon.wire import configuration_xml
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from untrained_recon.assemble import assemble
 from untrained_recon.baselines import zero_filled
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import MissingExtraError, RawFileError, UnsupportedScanError
 from untrained_recon.header import parse_header
 from untrained_recon.imagefile import read_images
@@ -18,7 +19,7 @@ from untrained_recon.images import counters_of
 from untrained_recon.metrics import Quality, match_scale, quality
 from untrained_recon.output import NO_INPUTS, Inputs, make_folder, written
 from untrained_recon.rawfile import RawFile
-from untrained_recon.types import FloatArray, ImageIndex
+from untrained_recon.types import FloatArray
 
 ERROR_GAIN = 5
 

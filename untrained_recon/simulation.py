@@ -11,12 +11,13 @@ import sigpy
 from ismrmrd import xsd
 
 from untrained_recon.elements import encoding_element
+from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.noise import covariance, prewhiten
 from untrained_recon.output import require_place, save_array, written
 from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head
 from untrained_recon.rawwriter import RawWriter
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray, ImageIndex
+from untrained_recon.types import BoolArray, ComplexArray, FloatArray
 
 OVERSAMPLING = 2
 NOISE_SAMPLES = 2048

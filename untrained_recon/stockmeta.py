@@ -6,7 +6,7 @@ Gadgetron 4.7.2. Its ``gadgetron_sha1`` is the server's to say; what the header 
 
 from typing import Any
 
-from untrained_recon.types import Header, TimeRanges
+from untrained_recon.encoding import Header, TimeRanges
 
 Attributes = dict[str, str | list[str]]
 

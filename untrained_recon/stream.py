@@ -17,6 +17,7 @@ import torch
 
 from untrained_recon.assemble import assemble
 from untrained_recon.config import DEFAULT_PRESET, Config, EvidenceConfig, load_config
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import HostGoneError, ServiceStoppedError
 from untrained_recon.failures import Failures
 from untrained_recon.header import parse_header
@@ -29,7 +30,7 @@ from untrained_recon.pipeline import pick_device
 from untrained_recon.rules import Rules
 from untrained_recon.shares import Shares
 from untrained_recon.soundness import sound
-from untrained_recon.types import Encoding, KSpace, Reconstruction
+from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 

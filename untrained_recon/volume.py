@@ -14,11 +14,12 @@ import torch
 from untrained_recon.cautions import distinct
 from untrained_recon.coils import compress
 from untrained_recon.config import Config
+from untrained_recon.encoding import Encoding
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.scale import brought_back, near_one
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, EvidenceMap, FloatArray, KSpace, Reconstruction
+from untrained_recon.types import BoolArray, ComplexArray, EvidenceMap, FloatArray, KSpace, Reconstruction
 from untrained_recon.untrained import mean_of_numbers
 
 logger = logging.getLogger(__name__)

@@ -185,7 +185,7 @@ def warm_up(device: str) -> None:
     import numpy as np
 
     from untrained_recon.config import DEFAULT_PRESET, load_config
-    from untrained_recon.types import Encoding, ImageIndex
+    from untrained_recon.encoding import Encoding, ImageIndex
 
     n_coils, n = (8, 256) if device.startswith("cuda") else (4, 32)  # a GPU's kernels are chosen by size
     shape, fov = (n, n), (5.0, 320.0, 320.0)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import NoImagingDataError, RawFileError, ReconError
 from untrained_recon.header import parse_header
 from untrained_recon.masks import Sampling
@@ -18,7 +19,7 @@ from untrained_recon.rawfile import RawFile
 from untrained_recon.rawwriter import RawWriter
 from untrained_recon.readout import is_beyond_matrix, is_noise, line_of
 from untrained_recon.study.volume import Volume, header_for, lines_within_limits, require
-from untrained_recon.types import BoolArray, ComplexArray, ImageIndex
+from untrained_recon.types import BoolArray, ComplexArray
 
 DWELL_US = 5.0
 SETTINGS = ScanConfig(flush="close", fill="matrix")
