@@ -10,8 +10,6 @@ from tests.conftest import SMALL
 from tests.helpers import header_xml
 from tests.scans import Protocol, body, measure
 from untrained_recon.coils import (
-    calibration_block,
-    calibration_width,
     compress,
     estimate_map_sets,
     estimate_maps,
@@ -22,6 +20,7 @@ from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import CalibrationError
 from untrained_recon.header import parse_header
 from untrained_recon.phantom import coil_maps, head
+from untrained_recon.sampled import calibration_block, calibration_width
 from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 CPU = torch.device("cpu")

@@ -26,7 +26,7 @@ LEVELS = [
         "shares",
         "recorded",
     },
-    {"stockmeta"},
+    {"stockmeta", "sampled"},
     {"document", "elements", "failures", "yamltext", "memory", "kinds", "extends"},
     {"config", "operators", "header", "cli_options", "cfl", "collaborative", "scan_group", "output", "extras", "brief"},
     {"rules", "settings", "checks"},

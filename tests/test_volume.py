@@ -10,8 +10,9 @@ from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.fit import Progress
 from untrained_recon.header import parse_header
 from untrained_recon.metrics import nrmse
+from untrained_recon.sampled import plane_axis
 from untrained_recon.types import BoolArray, ComplexArray, KSpace
-from untrained_recon.volume import plane_axis, reconstruct_image, split
+from untrained_recon.volume import reconstruct_image, split
 
 CPU = torch.device("cpu")
 VOLUME = Protocol(matrix=(16, 32, 48), recon=(16, 32, 24), fov=(80.0, 240.0, 480.0), recon_fov=(80.0, 240.0, 240.0))

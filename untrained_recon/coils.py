@@ -1,7 +1,6 @@
 """Coils: compression to fewer, and sensitivity maps by ESPIRiT."""
 
 import logging
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from untrained_recon.errors import CalibrationError
 from untrained_recon.espirit import eigen_maps, fade, reference_phase, signal_kernels
 from untrained_recon.map_sets import sets_needed
 from untrained_recon.operators import AXES, ifft2, resize, rss
+from untrained_recon.sampled import calibration_block, calibration_width
 from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 logger = logging.getLogger(__name__)
@@ -21,33 +21,6 @@ logger = logging.getLogger(__name__)
 COMPRESSION_WIDTH = 48
 SMALLEST_KERNEL = 3
 FEWEST_LINES = 2 * SMALLEST_KERNEL
-
-
-def calibration_block(mask: BoolArray, widest: int) -> tuple[int, int]:
-    """Height and width of the fully sampled block around the centre of k-space, none above ``widest``.
-
-    Of all blocks the one whose shorter edge is longest, and of those the largest. Placed as in :func:`calibration_width`.
-    """
-    n_x = mask.shape[1]
-    best = (0, 0)
-    for width in range(1, min(n_x, widest) + 1):
-        start = n_x // 2 - width // 2
-        rows: BoolArray = np.all(mask[:, start : start + width], axis=1)
-        height = _centred_run(rows, widest)
-        if (min(height, width), height * width) > (min(best), math.prod(best)):
-            best = height, width
-    return best
-
-
-def _centred_run(lines: BoolArray, widest: int) -> int:
-    n = len(lines)
-    run = 0
-    for length in range(1, min(n, widest) + 1):
-        start = n // 2 - length // 2
-        if not lines[start : start + length].all():
-            break
-        run = length
-    return run
 
 
 def compress(data: KSpace, max_coils: int) -> KSpace:
@@ -78,24 +51,6 @@ def compress(data: KSpace, max_coils: int) -> KSpace:
     ksp = virtual(data.ksp)
     maps = None if data.maps is None else np.stack([virtual(mps) for mps in data.maps])
     return replace(data, ksp=ksp, calib=ksp if data.calib is data.ksp else virtual(data.calib), maps=maps)
-
-
-def calibration_width(mask: BoolArray) -> int:
-    """Edge of the largest fully sampled square around the centre of k-space.
-
-    Args:
-        mask: bool ``(n_y, n_x)``, True where sampled.
-
-    Returns:
-        The largest w such that ``[n // 2 - w // 2, n // 2 - w // 2 + w)`` is sampled on both axes; 0 without the centre.
-    """
-    width = 0
-    for w in range(1, min(mask.shape) + 1):
-        start_y, start_x = (n // 2 - w // 2 for n in mask.shape)
-        if not mask[start_y : start_y + w, start_x : start_x + w].all():
-            break
-        width = w
-    return width
 
 
 def needed_sets(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> int:

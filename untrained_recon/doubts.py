@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from untrained_recon.cautions import Caution
-from untrained_recon.coils import calibration_block
 from untrained_recon.fit import OUT_OF_TIME
+from untrained_recon.sampled import calibration_block
 from untrained_recon.types import BoolArray, KSpace
 from untrained_recon.uncertainty import noise_level, noise_sd
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from untrained_recon.encoding import Encoding, StepLimits
-from untrained_recon.operators import ellipse
+from untrained_recon.sampled import ellipse
 from untrained_recon.types import BoolArray, CountArray
 
 Array = npt.NDArray[Any]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from untrained_recon.coils import calibration_block
+from untrained_recon.sampled import calibration_block
 from untrained_recon.types import BoolArray
 
 FEWEST_LINES = 10  # outside the calibration block; of fewer, none can be spared

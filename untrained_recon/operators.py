@@ -4,12 +4,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from untrained_recon.encoding import Encoding
-from untrained_recon.types import BoolArray
+from untrained_recon.sampled import ellipse
 
 AXES = (-2, -1)
 
@@ -47,13 +46,6 @@ def resize(x: Tensor, shape: tuple[int, int]) -> Tensor:
             pad = (before, size - n - before) if axis == -1 else (0, 0, before, size - n - before)
             x = torch.nn.functional.pad(x, pad)
     return x
-
-
-def ellipse(n_y: int, n_x: int) -> BoolArray:
-    """The ellipse that encloses the middle of every edge of a matrix: bool ``(n_y, n_x)``, True within."""
-    y, x = ((np.arange(n) - n // 2) / ((n + 1) / 2) for n in (n_y, n_x))
-    within: BoolArray = y[:, None] ** 2 + x[None, :] ** 2 <= 1
-    return within
 
 
 def to_recon_matrix(imgs: Tensor, encoding: Encoding) -> Tensor:

@@ -7,8 +7,8 @@ apart describes it better.
 import torch
 from torch import Tensor
 
-from untrained_recon.coils import calibration_block
 from untrained_recon.operators import CoilFourier, Sense, ifft2, resize
+from untrained_recon.sampled import calibration_block
 from untrained_recon.types import BoolArray
 
 MOST = 32  # central lines and samples

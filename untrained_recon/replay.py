@@ -17,7 +17,7 @@ from untrained_recon.imagefile import ImageFile, image_file
 from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
 from untrained_recon.membership import begins_image, image_index
 from untrained_recon.rawfile import RawFile
-from untrained_recon.stream import resolve
+from untrained_recon.settings import of_host
 from untrained_recon.wire import configuration_xml
 
 
@@ -37,7 +37,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
     Args:
         raw_path: ISMRMRD raw file.
         out_path: Image file to write; it appears only when every expected image is in it.
-        properties: As in a Gadgetron chain, see :func:`untrained_recon.stream.resolve`.
+        properties: As in a Gadgetron chain, see :func:`untrained_recon.settings.of_host`.
         monitor: Told of progress.
         group: Group of ``raw_path``, see :class:`~untrained_recon.rawfile.RawFile`.
 
@@ -47,7 +47,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
     Raises:
         ReconError: Its subclasses say what was wrong; nothing is left at ``out_path`` by this run then.
     """
-    config, _ = resolve(properties)
+    config = of_host(properties)
     with _files(raw_path, out_path, group) as (raw, out):
         watch = _Expectation(parse_header(raw.header), config.scan)
         magnitudes = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from untrained_recon.config import Config, preset_names
+from untrained_recon.config import DEFAULT_PRESET, Config, preset_names
 from untrained_recon.config import load_config as load
 from untrained_recon.errors import ConfigError
 from untrained_recon.extends import merged
@@ -53,3 +53,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def of_host(properties: Mapping[str, str]) -> Config:
+    """The configuration that a host's properties ask for.
+
+    Args:
+        properties: ``config`` names a preset or a YAML file (without it: ``DEFAULT_PRESET``); every other key is a dotted path of
+            the configuration, its value in YAML notation.
+
+    Raises:
+        ConfigError: See :func:`untrained_recon.config.load_config`.
+    """
+    overrides = dict(properties)
+    return load(overrides.pop("config", "") or DEFAULT_PRESET, overrides)

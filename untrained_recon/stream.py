@@ -16,7 +16,7 @@ import ismrmrd
 import torch
 
 from untrained_recon.assemble import assemble
-from untrained_recon.config import DEFAULT_PRESET, Config, EvidenceConfig, load_config
+from untrained_recon.config import Config, EvidenceConfig
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import HostGoneError, ServiceStoppedError
 from untrained_recon.failures import Failures
@@ -28,6 +28,7 @@ from untrained_recon.logs import SCAN
 from untrained_recon.memory import Account, Budget
 from untrained_recon.pipeline import pick_device
 from untrained_recon.rules import Rules
+from untrained_recon.settings import of_host
 from untrained_recon.shares import Shares
 from untrained_recon.soundness import sound
 from untrained_recon.types import KSpace, Reconstruction
@@ -41,18 +42,13 @@ def resolve(properties: Mapping[str, str], rules: Rules | None = None) -> tuple[
     """Configuration and device from a host's properties.
 
     Args:
-        properties: ``config`` names a preset or a YAML file (without it: ``DEFAULT_PRESET``); every other key is a dotted path of
-            the configuration, its value in YAML notation.
+        properties: See :func:`untrained_recon.settings.of_host`.
         rules: What a service allows; None allows everything.
 
     Raises:
-        ConfigError: See :func:`untrained_recon.config.load_config`; also a device that is not there.
+        ConfigError: A setting is wrong, or a device is not there.
     """
-    if rules is not None:
-        config = rules.load(properties)
-    else:
-        overrides = dict(properties)
-        config = load_config(overrides.pop("config", "") or DEFAULT_PRESET, overrides)
+    config = of_host(properties) if rules is None else rules.load(properties)
     return config, pick_device(config.device)
 
 

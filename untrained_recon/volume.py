@@ -18,15 +18,12 @@ from untrained_recon.encoding import Encoding
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
+from untrained_recon.sampled import AXES, X, Y, Z, plane_axis
 from untrained_recon.scale import brought_back, near_one
 from untrained_recon.types import BoolArray, ComplexArray, EvidenceMap, FloatArray, KSpace, Reconstruction
 from untrained_recon.untrained import mean_of_numbers
 
 logger = logging.getLogger(__name__)
-
-Z, Y, X = 0, 1, 2
-AXES = {Z: "partitions (y, x)", X: "readout planes (z, y)", Y: "planes (z, x)"}
-"""Axes that a volume may be taken apart along, in the order of preference, with the planes that are left."""
 
 
 def reconstruct_image(
@@ -63,14 +60,6 @@ def _reconstructed(data: KSpace, config: Config, device: torch.device, callback:
         recon = reconstruct(plane, config, device, overall(callback, n, len(planes)), share, neighbour)
         done.append(replace(recon, maps=None))  # of all planes they are as large as the volume of every coil
     return stacked(done, axis, time.perf_counter() - start)
-
-
-def plane_axis(mask: BoolArray) -> int:
-    """The axis of ``(n_z, n_y, n_x)`` along which k-space is complete wherever it was sampled; the readout where there is none."""
-    for axis in AXES:
-        if np.array_equal(mask.any(axis=axis), mask.all(axis=axis)):
-            return axis
-    return X
 
 
 @dataclass(frozen=True)
