@@ -137,6 +137,7 @@ def test_bad_scans_end_in_one_line_and_leave_nothing_behind(
     reason = done.stderr.strip().splitlines()[-1]
     assert reason.startswith("error: ")
     assert message in reason
+    assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["bad.h5"]
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from untrained_recon.cli import cli
 from untrained_recon.config import Config, load_config
-from untrained_recon.errors import MissingExtraError, NoiseError
+from untrained_recon.errors import EvaluationError, MissingExtraError, NoiseError
 from untrained_recon.noise import covariance
 from untrained_recon.operators import fft2
 from untrained_recon.phantom import coil_maps, head
@@ -209,6 +209,48 @@ def test_a_file_that_fails_is_named_after_the_tables_of_the_others(
     assert "1 images failed" in str(result.exception)
     failures = json.loads((tmp_path / "out" / "quality.json").read_text())["failures"]
     assert [(row["volume"], row["error"].split(":")[0]) for row in failures] == [("empty", "NoiseError")]
+
+
+@pytest.mark.parametrize("failing", [OURS, "cg-sense@0.01"])
+def test_tables_of_one_side_only_are_tables(
+    failing: str, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = {"network.channels": "4", "fit.iterations": "2", "refine.iterations": "1"}
+    found = {"cg-sense@0.01": load_config("fast", {"recon.method": "cg-sense"}), OURS: load_config("fast", quick)}
+    found[failing] = load_config("fast", {"recon.method": "unet", "unet.weights": str(tmp_path / "none.pt")})
+    monkeypatch.setattr("untrained_recon.study.quality.contenders", lambda budget_s: found)
+    arguments = ["bench", "quality", str(volume), "-o", str(tmp_path / "out"), "--accel", "3", "--pattern", "random"]
+    result = CliRunner().invoke(cli, [*arguments, "--acs", "14", "--device", "cpu"])
+    assert "1 images failed" in str(result.exception)
+    written = json.loads((tmp_path / "out" / "quality.json").read_text())
+    assert ([row["method"] for row in written["failures"]], written["differences"]) == ([failing], [])
+
+
+def test_tables_do_not_shrink(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zero = {"zero-filled": load_config("fast", {"recon.method": "zero-filled"})}
+    monkeypatch.setattr("untrained_recon.study.quality.contenders", lambda budget_s: zero)
+    other = tmp_path / "other.npy"
+    other.write_bytes(volume.read_bytes())
+    arguments = [
+        "bench",
+        "quality",
+        str(volume),
+        "-o",
+        str(tmp_path / "out"),
+        "--pattern",
+        "random",
+        "--acs",
+        "6",
+        "--device",
+        "cpu",
+    ]
+    assert CliRunner().invoke(cli, [*arguments, str(other)]).exit_code == 0
+    before = (tmp_path / "out" / "quality.json").read_bytes()
+    for fewer, what in (([], "other"), ([str(other), "--accel", "4"], "random-8x-acs6-seed0")):
+        result = CliRunner().invoke(cli, [*arguments, *fewer])
+        assert isinstance(result.exception, EvaluationError)
+        assert f"holds results of {what} too" in str(result.exception)
+    assert (tmp_path / "out" / "quality.json").read_bytes() == before
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

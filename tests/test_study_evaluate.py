@@ -8,13 +8,16 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
+from untrained_recon.cli import cli
 from untrained_recon.config import Config, load_config
-from untrained_recon.errors import EvaluationError, RawFileError
+from untrained_recon.errors import EvaluationError, MissingExtraError, RawFileError
 from untrained_recon.masks import Sampling
 from untrained_recon.operators import fft2
 from untrained_recon.phantom import coil_maps, head
-from untrained_recon.study.evaluate import RESULTS, Plan, evaluate
+from untrained_recon.pipeline import reconstruct
+from untrained_recon.study.evaluate import RESULTS, Plan, earlier, evaluate
 from untrained_recon.study.files import open_volume
 from untrained_recon.study.page import write_report
 from untrained_recon.study.resolution import LowResolution
@@ -22,6 +25,7 @@ from untrained_recon.study.results import SCORES, ResultsFile, Row
 from untrained_recon.study.sampling import truth
 from untrained_recon.study.summary import frame, paired, summarise, volume_scores
 from untrained_recon.study.trace import load_trace
+from untrained_recon.types import KSpace, Reconstruction
 
 CPU = torch.device("cpu")
 
@@ -39,6 +43,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).astype(np.complex64)
         np.save(folder / f"{name}.npy", ksp)
     return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.study.page.PANELS", 0)
 
 
 def plan(files: Path, **changes: object) -> Plan:
@@ -185,6 +194,112 @@ def test_the_page_holds_tables_pictures_and_failures_in_itself(
 def test_a_page_of_failures_only_is_a_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = evaluate(Plan([tmp_path / "none.npy"], methods(), [Sampling("random", 3, 12)]), tmp_path, CPU)
     assert "none.npy" in write_report(rows, tmp_path).read_text()
+
+
+def test_one_method_or_all_others_failed_makes_tables_without_differences(
+    files: Path, tmp_path: Path, no_pictures: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = load_config("fast", {"recon.method": "unet", "unet.weights": str(tmp_path / "none.pt")})
+    zero = {"zero": methods()["zero"]}
+    for name, settings, base in (("one", zero, ""), ("others", zero | {"u": broken}, ""), ("first", {"u": broken} | zero, "u")):
+        rows = evaluate(plan(files, methods=settings), tmp_path / name, CPU)
+        text = write_report(rows, tmp_path / name).read_text()
+        assert ("Differences to the first method" in text) is False, base
+        assert pandas.read_csv(tmp_path / name / "paired.csv").empty
+        summary = pandas.read_csv(tmp_path / name / "summary.csv")
+        assert set(summary["method"]) == {"zero"}
+        assert list(summary.columns) == list(pandas.read_csv(tmp_path / name / "paired.csv").columns)
+
+
+def test_differences_are_to_the_first_method_though_its_first_image_failed(files: Path, tmp_path: Path, no_pictures: None) -> None:
+    rows = evaluate(plan(files), tmp_path, CPU)
+    assert rows[0].key.method == "cg"
+    write_report([dataclasses.replace(rows[0], error="failed"), *rows[1:]], tmp_path)
+    assert set(pandas.read_csv(tmp_path / "paired.csv")["method"]) == {"zero"}
+
+
+def test_tables_keep_what_earlier_runs_did(files: Path, tmp_path: Path, no_pictures: None) -> None:
+    def run(**changes: object) -> tuple[set[tuple[str, str]], int]:
+        asked = plan(files, slices="middle", **changes)
+        rows = evaluate(asked, tmp_path, CPU)
+        write_report([*rows, *earlier(asked, rows, tmp_path)], tmp_path)
+        volumes = pandas.read_csv(tmp_path / "volumes.csv")
+        return set(zip(volumes["volume"], volumes["method"], strict=True)), len(volumes)
+
+    everything = {(volume, method) for volume in ("one", "three") for method in ("cg", "zero")}
+    assert run() == (everything, 4)
+    assert run(paths=[files / "one.npy"]) == (everything, 4)
+    assert run(paths=[files / "three.npy"], methods={"zero": methods()["zero"]}) == (everything, 4)
+    assert run(samplings=[Sampling("random", 2, 12)]) == (everything, 8)
+    anew = {"cg": load_config("fast", {"recon.method": "cg-sense", "seed": "1"})}  # what it was before is left out
+    assert run(paths=[files / "one.npy"], methods=anew) == (everything - {("three", "cg")}, 5)
+
+
+def test_a_folder_is_of_the_same_data_treated_in_the_same_way(files: Path, tmp_path: Path) -> None:
+    one = tmp_path / "data" / "one.npy"
+    one.parent.mkdir()
+    one.write_bytes((files / "one.npy").read_bytes())
+    asked = plan(files, paths=[files / "one.npy"])
+    evaluate(asked, tmp_path / "out", CPU)
+    evaluate(dataclasses.replace(asked, paths=[one, tmp_path / "absent.npy"]), tmp_path / "out", CPU)
+    np.save(one, 2 * np.load(one))
+    for changes, message in (
+        ({"paths": [one]}, "its results of one are of other files; name another folder"),
+        ({"resolution": 32}, "were made with .*'resolution': 0.*, now it is .*'resolution': 32"),
+        ({"prewhiten": True}, "'prewhiten': True"),
+    ):
+        with pytest.raises(EvaluationError, match=message):
+            evaluate(dataclasses.replace(asked, **changes), tmp_path / "out", CPU)
+    (tmp_path / "out" / "data.json").write_text("[]")
+    with pytest.raises(EvaluationError, match=r"data\.json: cannot be read"):
+        evaluate(asked, tmp_path / "out", CPU)
+
+
+def test_a_library_that_gives_up_costs_one_image(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_once(data: KSpace, config: Config, device: torch.device) -> Reconstruction:
+        if data.index.slice == 1:
+            raise RuntimeError("inconsistent configuration")
+        return reconstruct(data, config, device)
+
+    monkeypatch.setattr("untrained_recon.study.evaluate.reconstruct", fail_once)
+    rows = evaluate(plan(files, paths=[files / "three.npy"]), tmp_path, CPU)
+    assert [row.key.item for row in rows if row.error] == [1, 1]
+    assert rows[2].error == "RuntimeError: inconsistent configuration"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b"a,b\n1,2\n", bytes(range(256))])
+def test_results_that_are_none_are_named(content: bytes, files: Path, tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_bytes(content)
+    with pytest.raises(RawFileError, match=r"results\.csv: line \d is not a row of results"):
+        evaluate(plan(files), tmp_path, CPU)
+
+
+def test_the_command_names_what_is_missing_before_it_begins(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(*methods: str) -> Result:
+        options = [option for method in methods for option in ("--method", method)]
+        return CliRunner().invoke(cli, ["evaluate", str(files / "one.npy"), "-o", str(tmp_path / "out"), *options])
+
+    for methods, message in (
+        (("a=fast", "a=brain-4x"), "there is a method 'a' already"),
+        (("a/b=fast",), "'a/b' cannot be part of a file's name"),
+        (("=fast",), "'' cannot be part of a file's name"),
+    ):
+        assert message in str(command(*methods).exception)
+    monkeypatch.setattr("untrained_recon.cli_study.REPORT", ("a_module_that_is_nowhere", "numpy"))
+    error = command("fast").exception
+    assert isinstance(error, MissingExtraError)
+    assert str(error) == "evaluate needs a_module_that_is_nowhere: pip install 'untrained-recon[report]'"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_says_how_much_was_there_before(files: Path, tmp_path: Path) -> None:
+    options = ["-o", str(tmp_path / "out"), "--method", "zero=fast,recon.method=zero-filled", "--acs", "8", "--device", "cpu"]
+    for name, more in (("one", ""), ("three", ", with 1 images of earlier runs")):
+        result = CliRunner().invoke(cli, ["evaluate", str(files / f"{name}.npy"), *options])
+        assert result.exit_code == 0, result.exception
+        assert result.output.endswith(f"report in {tmp_path / 'out' / 'report.html'}{more}\n")
 
 
 def test_low_resolution_knows_which_lines_are_missing(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def acquired_lines(ksp: ComplexArray, stated: BoolArray | None, path: Path) -> B
     gaps = lines & within & ~hit.any(axis=1)
     missing = lines & ~within
     low, high = missing[: rows[0]].sum(), missing[rows[-1] :].sum()
-    if low + high > BORDER * n_y or (stated is None and abs(low - high) > UNEVEN):
+    if gaps.any() or low + high > BORDER * n_y or (stated is None and abs(low - high) > UNEVEN):
         gaps |= missing
     if gaps.any():
         raise RawFileError(
