@@ -3,15 +3,17 @@
 import random
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import h5py
 import ismrmrd
 import numpy as np
+from pydantic import BaseModel
 
 from tests.layouts import aligned, big_endian, rewritten, wide, without
+from untrained_recon.config import Config
 
 COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast", "phase", "repetition", "set", "segment")
 FIELDS = (
@@ -42,13 +44,6 @@ TEXTS = (
     "-0",
     "'",
     "auto",
-)
-KEYS = (
-    *("config", "seed", "device", "name", "scan.flush", "scan.average", "scan.time_budget_s", "maps.max_coils", "maps.sets"),
-    *("maps.calib_width", "maps.kernel_width", "maps.thresh", "maps.crop", "network.kind", "network.skips", "network.in_size"),
-    *("fit.optimiser", "fit.lr", "fit.schedule", "fit.weighting", "fit.keep", "recon.method", "recon.mode", "recon.held_out"),
-    *("recon.runs", "recon.data_consistency", "refine", "evidence.spread", "evidence.replicas", "baseline.lamda"),
-    *("baseline.iterations", "output.complex", "compute.path", "compute.precision", "fit", "network.kind.x", ".", "a.b"),
 )
 
 
@@ -139,8 +134,31 @@ def damaged_header(rng: random.Random, xml: bytes) -> tuple[bytes, str]:
 
 
 def damaged_settings(rng: random.Random) -> dict[str, str]:
-    """Some settings with values that may not be theirs."""
-    return {rng.choice(KEYS): rng.choice((*NUMBERS, *TEXTS)) for _ in range(rng.randrange(1, 3))}
+    """Some settings, with values of theirs that nobody tries together, or with any other."""
+    settings = {}
+    for _ in range(rng.randrange(1, 4)):
+        key, values = rng.choice(SETTINGS)
+        settings[key] = rng.choice(values if rng.random() < 0.7 else (*NUMBERS, *TEXTS))
+    return settings
+
+
+def _settings(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """All settings with a few values that are allowed and cost little time; images, no arrays, and nothing compiled."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is Literal and name not in ("form", "compile"):
+            yield prefix + name, tuple(map(str, get_args(kind)))
+        elif kind is bool:
+            yield prefix + name, ("true", "false")
+        elif kind in (int, float):
+            yield prefix + name, ("1", "2", "3", "4") if kind is int else ("0", "0.1", "0.5", "1")
+        elif get_origin(kind) is not Literal:
+            yield prefix + name, ("auto", "cpu", "[3, 5]", "fast", "1")
+
+
+SETTINGS = (*_settings(), ("config", ("fast", "brain-4x", "nothing")), ("fit", ("{}",)), (".", ("1",)), ("network.kind.x", ("1",)))
 
 
 def damaged_file(rng: random.Random, source: Path, target: Path) -> str:
