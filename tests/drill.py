@@ -251,7 +251,10 @@ def killed_parent() -> str:
         workers = service.workers()
         service.process.kill()
         time.sleep(10.0)
-        return f"workers 10 s after SIGKILL of their parent: {sum(worker.is_running() for worker in workers)}"
+        left = [worker for worker in workers if worker.is_running()]
+        for worker in left:
+            worker.kill()
+        return f"workers 10 s after SIGKILL of their parent: {len(left)}"
 
 
 def hangup() -> str:
