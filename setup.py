@@ -1,5 +1,5 @@
-"""Build entry point; all metadata is in pyproject.toml."""
+"""Build entry point: finds the packages; all metadata is in pyproject.toml."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+setup(packages=[*find_packages(include=["untrained_recon*", "gadgets*"]), "untrained_recon.preset_files"])

@@ -8,8 +8,8 @@ from gadgets.target import gadget_for
 from untrained_recon.wire import ACQUISITION
 
 if TYPE_CHECKING:
-    from untrained_recon.jobs import Jobs
-    from untrained_recon.stream import Session
+    from untrained_recon.serving.jobs import Jobs
+    from untrained_recon.serving.session import Session
 
 
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:

@@ -11,8 +11,8 @@ from gadgets.target import gadget_for
 from untrained_recon.wire import BUCKET
 
 if TYPE_CHECKING:
-    from untrained_recon.jobs import Jobs
-    from untrained_recon.stream import Session
+    from untrained_recon.serving.jobs import Jobs
+    from untrained_recon.serving.session import Session
 
 
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
@@ -24,7 +24,7 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
 
 def batches(buckets: Iterable[Any]) -> Iterator[list[Any]]:
     """All lines of each bucket once: those that both calibrate and image are in its data and in its reference."""
-    from untrained_recon.readout import is_calibration_only
+    from untrained_recon.scan.readout import is_calibration_only
 
     for bucket in buckets:
         yield [*bucket.data, *(acq for acq in bucket.ref if is_calibration_only(acq))]

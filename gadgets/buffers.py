@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gadgets.answer import Plan
     from untrained_recon.config import ScanConfig
     from untrained_recon.encoding import Header
-    from untrained_recon.jobs import Jobs
-    from untrained_recon.stream import Session
+    from untrained_recon.serving.jobs import Jobs
+    from untrained_recon.serving.session import Session
     from untrained_recon.types import KSpace
 
 
@@ -41,9 +41,9 @@ def _planned(messages: Iterable[Any], session: "Session") -> Iterator[Any]:
 def kspaces_of(messages: Iterable[Any], header: "Header", settings: "ScanConfig", plans: "deque[Plan]") -> "Iterator[KSpace]":
     """The images of all buffers; ``plans`` takes what each buffer holds before its first."""
     from gadgets.answer import Plan
-    from untrained_recon.buffers import Buffer, image_grid, indices, kspaces
     from untrained_recon.errors import NoImagingDataError, ReconError
     from untrained_recon.failures import Failures
+    from untrained_recon.scan.buffers import Buffer, image_grid, indices, kspaces
 
     failures = Failures()
     empty = True

@@ -24,13 +24,13 @@ from gadgetron.external.connection import Connection
 from gadgets.readers import READERS, skip_text
 from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
-from untrained_recon.printable import LONGEST, printable
+from untrained_recon.text.printable import LONGEST, printable
+from untrained_recon.text.xml import LARGEST, parse_xml
 from untrained_recon.wire import configuration_xml
-from untrained_recon.xmltext import LARGEST, parse_xml
 
 if TYPE_CHECKING:
-    from untrained_recon.jobs import Jobs
-    from untrained_recon.stream import Session
+    from untrained_recon.serving.jobs import Jobs
+    from untrained_recon.serving.session import Session
 
 logger = logging.getLogger(__name__)
 

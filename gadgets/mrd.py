@@ -19,7 +19,7 @@ from gadgets.connection import GadgetConnection, properties_of
 from gadgets.readers import skip_text
 from gadgets.service import Protocol
 from untrained_recon.errors import ProtocolError, UnsupportedScanError
-from untrained_recon.openrecon import SETTINGS
+from untrained_recon.site.openrecon import SETTINGS
 from untrained_recon.wire import ACQUISITION, IMAGE, TEXT
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def siemens_image(image: ismrmrd.Image, scale: float) -> ismrmrd.Image:
     Siemens' own reconstruction counts them and as the reference server does.
 
     Args:
-        image: From :func:`untrained_recon.images.to_image`.
+        image: From :func:`untrained_recon.scan.images.to_image`.
         scale: Factor for the pixels.
     """
     pixels = scale * image.data

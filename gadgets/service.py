@@ -25,11 +25,11 @@ from gadgets.visitors import Visitor, Visitors
 from untrained_recon import __version__
 from untrained_recon.errors import HostSilentError, NoImagingDataError, ReconError, ServiceBusyError
 from untrained_recon.logs import SCAN
-from untrained_recon.memory import Budget
-from untrained_recon.pool import FitPool
-from untrained_recon.printable import printable
-from untrained_recon.rules import Rules
-from untrained_recon.stream import Session
+from untrained_recon.serving.memory import Budget
+from untrained_recon.serving.pool import FitPool
+from untrained_recon.serving.rules import Rules
+from untrained_recon.serving.session import Session
+from untrained_recon.text.printable import printable
 from untrained_recon.wire import ACQUISITION, BUCKET, RECON_DATA
 
 logger = logging.getLogger(__name__)

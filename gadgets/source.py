@@ -10,7 +10,7 @@ from gadgetron.external import constants
 from gadgetron.external.connection import Connection
 
 from untrained_recon.errors import HostSilentError, ProtocolError, ServiceStoppedError
-from untrained_recon.memory import Account
+from untrained_recon.serving.memory import Account
 
 MESSAGE_LIMIT = 8 << 30
 CHUNK = 1 << 22

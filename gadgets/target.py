@@ -18,8 +18,8 @@ def gadget_for(message_id: int, answer: Answer) -> Callable[[Connection], None]:
     @gadget
     def reconstruct(connection: GadgetConnection) -> None:
         # imported here so that a broken installation is reported to the host like any other failure
-        from untrained_recon.jobs import LocalJobs
-        from untrained_recon.stream import Session
+        from untrained_recon.serving.jobs import LocalJobs
+        from untrained_recon.serving.session import Session
 
         session = Session(connection.header_xml, connection.properties)
         connection.accept(message_id)

@@ -22,8 +22,8 @@ import numpy as np
 import psutil
 
 from tests.conftest import SMALL
-from tests.helpers import Answer, _receive_all, acquisition, read_raw, stream
-from untrained_recon.simulation import simulate
+from tests.doubles.helpers import Answer, _receive_all, acquisition, read_raw, stream
+from untrained_recon.phantom.simulation import simulate
 
 QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "refine.iterations": "2", "network.layers": "3"}
 SLOW = {**QUICK, "fit.iterations": "1000000"}
@@ -42,7 +42,18 @@ class Served:
             for kind, value in (limits or {}).items():
                 resource.setrlimit(kind, (value, value))
 
-        command = [sys.executable, "-m", "untrained_recon.cli", "serve", "--host", "127.0.0.1", "--port", "0", "--device", "cpu"]
+        command = [
+            sys.executable,
+            "-m",
+            "untrained_recon.cli",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--device",
+            "cpu",
+        ]
         self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, preexec_fn=limit)
         self.log: list[str] = []
         assert self.process.stderr is not None

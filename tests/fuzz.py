@@ -26,7 +26,7 @@ import numpy as np
 import gadgets.connection
 from gadgets import acquisitions, buckets, buffers
 from gadgets.connection import GadgetConnection
-from tests.damage import (
+from tests.doubles.damage import (
     OF_ONE_IMAGE,
     damaged_bytes,
     damaged_file,
@@ -35,13 +35,13 @@ from tests.damage import (
     damaged_samples,
     damaged_settings,
 )
-from tests.helpers import Answer, play, read_raw, stream
-from tests.streams import bucket_bytes, recon_data_bytes
+from tests.doubles.helpers import Answer, play, read_raw, stream
+from tests.doubles.streams import bucket_bytes, recon_data_bytes
 from untrained_recon.errors import ReconError
-from untrained_recon.inspection import inspect
-from untrained_recon.rawfile import RawFile
-from untrained_recon.readout import is_noise
-from untrained_recon.simulation import Simulation, simulate
+from untrained_recon.files.inspection import inspect
+from untrained_recon.files.raw import RawFile
+from untrained_recon.phantom.simulation import Simulation, simulate
+from untrained_recon.scan.readout import is_noise
 from untrained_recon.wire import CLOSE
 
 SLICES = 3

@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from untrained_recon import __version__
-from untrained_recon.chain import chain_xml
-from untrained_recon.cli_serve import serve
-from untrained_recon.cli_service import PORTS
-from untrained_recon.openrecon import LABEL
+from untrained_recon.cli.serve import serve
+from untrained_recon.cli.service import PORTS
+from untrained_recon.host.chain import chain_xml
+from untrained_recon.site.openrecon import LABEL
 
 DOCKER = Path(__file__).parents[1] / "docker"
 DOCKERFILES = sorted(DOCKER.rglob("Dockerfile"))

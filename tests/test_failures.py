@@ -13,13 +13,13 @@ import pytest
 from gadgets import acquisitions, buckets
 from gadgets.answer import Plan, arrays
 from gadgets.connection import GadgetConnection
-from tests.helpers import Answer, play, read_raw, stream
-from tests.streams import bucket_bytes
+from tests.doubles.helpers import Answer, play, read_raw, stream
+from tests.doubles.streams import bucket_bytes
 from untrained_recon.errors import EncodingError, NoiseError, NonFiniteError, PartialScanError, ReconError
 from untrained_recon.failures import Failures
-from untrained_recon.header import parse_header
-from untrained_recon.images import counters_of
-from untrained_recon.simulation import Simulation, simulate
+from untrained_recon.phantom.simulation import Simulation, simulate
+from untrained_recon.scan.header import parse_header
+from untrained_recon.scan.images import counters_of
 from untrained_recon.types import Reconstruction
 from untrained_recon.wire import CLOSE
 
@@ -126,14 +126,14 @@ def test_several_bad_images_are_named_with_their_reasons(path: Path) -> None:
 
 
 def test_a_reconstruction_that_fails_costs_no_other(path: Path, sound: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from untrained_recon.volume import reconstruct_image as original
+    from untrained_recon.recon.volume import reconstruct_image as original
 
     def failing(data: Any, *rest: Any) -> Reconstruction:
         if data.index.slice == 3:
             raise ZeroDivisionError("nothing to divide by")
         return original(data, *rest)
 
-    monkeypatch.setattr("untrained_recon.jobs.reconstruct_image", failing)
+    monkeypatch.setattr("untrained_recon.serving.jobs.reconstruct_image", failing)
     answer = run(path)
     assert [image.slice for image in answer.images] == [0, 1, 2, 4]
     reason = "internal error, see the log (ZeroDivisionError: nothing to divide by)"

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from untrained_recon import pipeline, solve
-from untrained_recon.bench_fits import Case, phantom, true_maps
-from untrained_recon.coils import estimate_maps
-from untrained_recon.compute import arithmetic
+from untrained_recon.bench.device import now, peak_memory
+from untrained_recon.bench.fits import Case, phantom, true_maps
 from untrained_recon.config import ComputeConfig, Config, FitConfig, MapsConfig, load_config
 from untrained_recon.errors import FitError
-from untrained_recon.fit import FitResult, Progress, fit
-from untrained_recon.meter import now, peak_memory
 from untrained_recon.metrics import psnr
-from untrained_recon.networks import build_network
-from untrained_recon.operators import Sense
-from untrained_recon.pipeline import reconstruct
-from untrained_recon.pool import FitPool, reconstruct_on
+from untrained_recon.physics.maps import estimate_maps
+from untrained_recon.physics.operators import Sense
+from untrained_recon.recon import methods as solve
+from untrained_recon.recon import plane as pipeline
+from untrained_recon.recon.fit.loop import FitResult, Progress, fit
+from untrained_recon.recon.networks import build_network
+from untrained_recon.recon.networks.compute import arithmetic
+from untrained_recon.recon.plane import reconstruct
+from untrained_recon.serving.pool import FitPool, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
 
 pytestmark = pytest.mark.gpu
@@ -141,7 +142,7 @@ def test_maps_do_not_depend_on_the_device_nor_on_how_many_pixels_are_solved_at_o
 ) -> None:
     data, _ = scan
     here, there = (estimate_maps(data.calib, data.calib_mask, MapsConfig(), device) for device in (DEVICE, CPU))
-    monkeypatch.setattr("untrained_recon.espirit.AT_ONCE", {DEVICE.type: 77})
+    monkeypatch.setattr("untrained_recon.physics.espirit.AT_ONCE", {DEVICE.type: 77})
     few = estimate_maps(data.calib, data.calib_mask, MapsConfig(), DEVICE)
     turn = np.vdot(here, there) / abs(np.vdot(here, there))  # the phase of all maps together is whatever the eigenvalue solver's
     assert difference(turn * here, there) < 1e-2

@@ -17,14 +17,14 @@ import torch
 from click.testing import CliRunner
 
 from tests.conftest import SMALL
-from tests.volumes import random_ksp
-from untrained_recon import report
-from untrained_recon.cli import cli
+from tests.doubles.volumes import random_ksp
+from untrained_recon.cli.main import cli
 from untrained_recon.errors import ConfigError, RawFileError
-from untrained_recon.imagefile import image_file
+from untrained_recon.files.convert import convert
+from untrained_recon.files.images import image_file
 from untrained_recon.output import HDF5Output, make_folder, require_folder, require_place, write_array, write_text, written
-from untrained_recon.simulation import simulate
-from untrained_recon.study.convert import convert
+from untrained_recon.phantom.simulation import simulate
+from untrained_recon.study import comparison as report
 from untrained_recon.study.results import Key, ResultsFile, Row
 from untrained_recon.study.train_unet import Training, train_unet
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from untrained_recon.config import DEFAULT_PRESET, load_config, preset_names
-from untrained_recon.images import SERIES
+from untrained_recon.scan.images import SERIES
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from untrained_recon.api import espirit_maps, reconstruct, simulate
-    from untrained_recon.api_files import read_raw, reconstruct_file
+    from untrained_recon.api.arrays import espirit_maps, reconstruct, simulate
+    from untrained_recon.api.files import read_raw, reconstruct_file
     from untrained_recon.config import Config
+    from untrained_recon.config.callers import load_config, presets
     from untrained_recon.encoding import ImageIndex
     from untrained_recon.errors import ReconError
-    from untrained_recon.settings import load_config, presets
-    from untrained_recon.simulation import SimulatedScan
+    from untrained_recon.phantom.simulation import SimulatedScan
     from untrained_recon.types import KSpace, Reconstruction
 
 __all__ = [
@@ -49,11 +49,14 @@ _MODULES = {
     "KSpace": "types",
     "ReconError": "errors",
     "Reconstruction": "types",
-    "SimulatedScan": "simulation",
-    "load_config": "settings",
-    "presets": "settings",
-    "read_raw": "api_files",
-    "reconstruct_file": "api_files",
+    "SimulatedScan": "phantom.simulation",
+    "espirit_maps": "api.arrays",
+    "load_config": "config.callers",
+    "presets": "config.callers",
+    "read_raw": "api.files",
+    "reconstruct": "api.arrays",
+    "reconstruct_file": "api.files",
+    "simulate": "api.arrays",
 }
 
 if "OMP_WAIT_POLICY" not in os.environ:
@@ -69,7 +72,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'api')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Literal
 
-from untrained_recon.printable import printable
+from untrained_recon.text.printable import printable
 
 SCAN: contextvars.ContextVar[str] = contextvars.ContextVar("scan", default="")
 """Id of the scan that is being served; a thread that works for a scan runs in a copy of its context."""

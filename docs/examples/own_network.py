@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import untrained_recon as ur
-from untrained_recon.kinds import KINDS, Kind, NetworkConfig
-from untrained_recon.networks import ImageGenerator
+from untrained_recon.config.kinds import KINDS, Kind, NetworkConfig
+from untrained_recon.recon.networks import ImageGenerator
 
 SHAPE = (256, 256)
 SETTINGS: dict[str, Any] = {}  # changes to the preset, by section

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 import untrained_recon as ur
+from untrained_recon.files.open import find_volumes
 from untrained_recon.masks import Sampling
-from untrained_recon.pipeline import pick_device
+from untrained_recon.recon.plane import pick_device
 from untrained_recon.study.evaluate import Plan, evaluate
-from untrained_recon.study.files import find_volumes
 from untrained_recon.study.page import write_report
 
 SHAPE = (256, 256)

@@ -13,17 +13,17 @@ import torch
 
 from untrained_recon.config import Config
 from untrained_recon.errors import EvaluationError, FitError, ReconError
+from untrained_recon.files.open import open_volume
+from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.volume import Volume
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
 from untrained_recon.output import make_folder, write_array
-from untrained_recon.pipeline import reconstruct
-from untrained_recon.study.files import open_volume
+from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study.identity import require_same
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import CONVENTIONS, MEASURES, Key, ResultsFile, Row
-from untrained_recon.study.sampling import sample, truth
 from untrained_recon.study.trace import save_trace, traced
-from untrained_recon.study.volume import Volume
 from untrained_recon.study.whiten import Prewhitened
 from untrained_recon.types import FloatArray, KSpace, Reconstruction
 
@@ -37,7 +37,7 @@ class Plan:
     """What is to be evaluated: every method on every sampling of every image.
 
     Attributes:
-        paths: Files of fully sampled k-space, see :func:`untrained_recon.study.files.open_volume`.
+        paths: Files of fully sampled k-space, see :func:`untrained_recon.files.open.open_volume`.
         methods: Settings by the name under which a method is reported.
         samplings: How the images are undersampled.
         slices: The middle image of every file, or all of them.

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from untrained_recon.baselines import zero_filled
+from untrained_recon.files.open import open_volume
+from untrained_recon.files.sampling import sample, truth
 from untrained_recon.masks import Sampling
-from untrained_recon.study.files import open_volume
+from untrained_recon.recon.conventional.baselines import zero_filled
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.sampling import sample, truth
 from untrained_recon.types import FloatArray
 
 
@@ -17,7 +17,7 @@ class SlicePairs:
     Slices are read when they are asked for; files do not stay open. The mask of a slice depends on its file alone.
 
     Args:
-        paths: Files of fully sampled k-space, see :func:`untrained_recon.study.files.open_volume`.
+        paths: Files of fully sampled k-space, see :func:`untrained_recon.files.open.open_volume`.
         sampling: How they are undersampled.
         resolution: Lines and samples to keep at most, about the centre; 0 keeps all.
     """

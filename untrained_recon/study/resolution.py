@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from untrained_recon.operators import resize
-from untrained_recon.study.volume import Volume
+from untrained_recon.files.volume import Volume
+from untrained_recon.physics.operators import resize
 from untrained_recon.types import BoolArray, ComplexArray
 
 

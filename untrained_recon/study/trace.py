@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from untrained_recon.coils import estimate_map_sets
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError
-from untrained_recon.fit import Progress
 from untrained_recon.metrics import psnr
-from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.output import written
-from untrained_recon.pipeline import reconstruct
+from untrained_recon.physics.maps import estimate_map_sets
+from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
+from untrained_recon.recon.fit.loop import Progress
+from untrained_recon.recon.plane import reconstruct
 from untrained_recon.types import FloatArray, KSpace, Reconstruction
 
 INTERVAL_S = 0.5  # between two scores at least
@@ -36,7 +36,7 @@ class Point(NamedTuple):
 
 
 def traced(data: KSpace, config: Config, device: torch.device, truth: FloatArray) -> tuple[Reconstruction, list[Point]]:
-    """:func:`untrained_recon.pipeline.reconstruct` with the network, and its quality on the way; the last point is the result.
+    """:func:`untrained_recon.recon.plane.reconstruct` with the network, and its quality on the way; the last point is the result.
 
     Args:
         data: Prewhitened k-space.

@@ -16,8 +16,8 @@ from torch.nn.functional import l1_loss
 from torch.utils.data import DataLoader
 
 from untrained_recon.errors import ConfigError, FitError
-from untrained_recon.networks.unet import Scale, UNet, read_checkpoint
 from untrained_recon.output import make_folder, written
+from untrained_recon.recon.networks.unet import Scale, UNet, read_checkpoint
 from untrained_recon.types import FloatArray
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from untrained_recon.noise import covariance, prewhiten
-from untrained_recon.study.volume import Volume
+from untrained_recon.files.volume import Volume
+from untrained_recon.scan.noise import covariance, prewhiten
 from untrained_recon.types import BoolArray, ComplexArray
 
 CORNER = 0.42  # cycles per pixel

@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from untrained_recon.files.sampling import truth
 from untrained_recon.metrics import PAPER, quality
-from untrained_recon.operators import rss
 from untrained_recon.output import make_folder, write_array
-from untrained_recon.solve import solve
+from untrained_recon.physics.operators import rss
+from untrained_recon.recon.methods import solve
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table
-from untrained_recon.study.sampling import truth
 from untrained_recon.types import ComplexArray, FloatArray
 
 RUNS, IMAGES, PRESET = 10, 10, "knee-4x"

@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 
 from untrained_recon.config import Config, load_config
+from untrained_recon.files.open import find_volumes, open_volume
+from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
 from untrained_recon.study.evaluate import Plan, evaluate
-from untrained_recon.study.files import find_volumes, open_volume
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import Row
-from untrained_recon.study.sampling import sample
 from untrained_recon.types import ComplexArray, KSpace
 
 ACS = {4: 0.08, 8: 0.04}
@@ -56,7 +56,7 @@ class Context:
     """A run of one or several targets.
 
     Attributes:
-        data: Folder of fully sampled k-space, see :func:`untrained_recon.study.files.find_volumes`.
+        data: Folder of fully sampled k-space, see :func:`untrained_recon.files.open.find_volumes`.
         output: Folder for results; every target has one of its own in it.
         device: Where to compute.
         reduction: None for the paper's effort.

@@ -7,8 +7,8 @@ import pandas
 import torch
 
 from untrained_recon.errors import EvaluationError, MissingExtraError
-from untrained_recon.operators import fft2
 from untrained_recon.output import make_folder, write_array
+from untrained_recon.physics.operators import fft2
 from untrained_recon.study.panels import draw_images, new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from untrained_recon.config import Config, NetworkConfig, load_config
-from untrained_recon.networks import build_network
-from untrained_recon.networks.unet import UNet
+from untrained_recon.recon.networks import build_network
+from untrained_recon.recon.networks.unet import UNet
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table
 from untrained_recon.study.summary import frame

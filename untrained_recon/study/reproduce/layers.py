@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from untrained_recon.config import Config
-from untrained_recon.fit import fit
 from untrained_recon.metrics import nrmse
-from untrained_recon.networks import ImageGenerator, build_network
-from untrained_recon.operators import CoilFourier, ifft2, rss
-from untrained_recon.optimisers import StepSizes
 from untrained_recon.output import write_array
+from untrained_recon.physics.operators import CoilFourier, ifft2, rss
+from untrained_recon.recon.fit.loop import fit
+from untrained_recon.recon.fit.optimisers import StepSizes
+from untrained_recon.recon.networks import ImageGenerator, build_network
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.figures import good

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas
 
-from untrained_recon import bart
 from untrained_recon.config import Config
-from untrained_recon.study.files import find_volumes, open_volume
+from untrained_recon.files.open import find_volumes, open_volume
+from untrained_recon.recon.conventional import bart
 from untrained_recon.study.reproduce import paper
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table, mean_of

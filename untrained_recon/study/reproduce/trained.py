@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from untrained_recon.config import Config, load_config
-from untrained_recon.study.files import find_volumes
+from untrained_recon.files.open import find_volumes
 from untrained_recon.study.pairs import SlicePairs
 from untrained_recon.study.reproduce.context import SEED, Context
 from untrained_recon.study.train_unet import Training, train_unet

@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from untrained_recon.config import FitConfig
+from untrained_recon.errors import FitError
+from untrained_recon.phantom.head import coil_maps, head
+from untrained_recon.physics.operators import CoilFourier, fft2
+from untrained_recon.recon.fit.loop import FitResult, Progress, fit, radial_weight
+from untrained_recon.recon.networks import ConvDecoder, to_complex
+
+CPU = torch.device("cpu")
+
+
+def problem(scale: float = 1.0) -> tuple[CoilFourier, torch.Tensor]:
+    coil_imgs = torch.from_numpy(coil_maps((24, 20), 2) * head((24, 20), 0.0, 0))
+    mask = torch.zeros(24, 20, dtype=torch.bool)
+    mask[::2] = True
+    mask[8:16] = True
+    operator = CoilFourier(mask, 2)
+    return operator, scale * operator(coil_imgs)
+
+
+def run(operator: CoilFourier, ksp: torch.Tensor, seed: int = 0, held: torch.Tensor | None = None, **settings: object) -> FitResult:
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(seed))
+    return fit(network, operator, ksp, FitConfig(**({"iterations": 30} | settings)), held=held)  # type: ignore[arg-type]
+
+
+def some_lines() -> torch.Tensor:
+    held = torch.zeros(24, 20, dtype=torch.bool)
+    held[[2, 6, 20]] = True
+    return held
+
+
+@pytest.mark.parametrize("settings", [{}, {"schedule": "one-cycle", "lr": 0.03, "weighting": 0.5}])
+def test_the_loss_falls_and_the_image_explains_the_data(settings: dict[str, object]) -> None:
+    operator, ksp = problem()
+    losses: list[float] = []
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    result = fit(network, operator, ksp, FitConfig(iterations=200, **settings), lambda p: losses.append(p.loss))  # type: ignore[arg-type]
+    assert len(losses) == result.iterations == 200
+    assert result.stop_reason == "iterations"
+    assert result.loss == losses[-1] < 0.1 * losses[0]
+    residual = torch.linalg.vector_norm(operator(result.img) - ksp) / torch.linalg.vector_norm(ksp)
+    assert residual < 0.35
+
+
+def test_the_same_seed_gives_the_same_image_bit_for_bit_another_seed_another() -> None:
+    operator, ksp = problem()
+    first = run(operator, ksp).img
+    assert torch.equal(first, run(operator, ksp).img)
+    assert not torch.equal(first, run(operator, ksp, seed=1).img)
+
+
+def test_the_image_scales_with_the_data() -> None:
+    operator, ksp = problem()
+    _, tiny = problem(2.0**-20)
+    torch.testing.assert_close(run(operator, tiny).img * 2.0**20, run(operator, ksp).img, rtol=1e-3, atol=1e-4)
+
+
+def test_the_first_loss_is_that_of_the_paper_up_to_its_constant() -> None:
+    operator, ksp = problem()
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        img = to_complex(network())
+    scale = torch.linalg.vector_norm(img) / torch.linalg.vector_norm(operator.adjoint(ksp))
+    expected = torch.linalg.vector_norm(ksp * scale - operator(img)) ** 2 / torch.linalg.vector_norm(ksp * scale) ** 2
+    result = run(operator, ksp, iterations=1)
+    assert result.loss == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_callback_follows_and_stops_the_fit() -> None:
+    operator, ksp = problem()
+    seen: list[Progress] = []
+
+    def callback(progress: Progress) -> bool:
+        seen.append(progress)
+        return progress.iteration < 5
+
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    result = fit(network, operator, ksp, FitConfig(iterations=30), callback)
+    assert (result.iterations, result.stop_reason) == (5, "callback")
+    assert [p.iteration for p in seen] == [1, 2, 3, 4, 5]
+    assert math.isfinite(seen[-1].loss)
+
+
+def test_a_fit_that_diverges_is_an_error() -> None:
+    operator, ksp = problem()
+    with pytest.raises(FitError, match=r"the loss became nan at iteration 1; lower fit\.lr"):
+        run(operator, torch.full_like(ksp, math.nan))
+
+
+def test_radial_weight_is_one_without_exponent_and_grows_outwards_with_it() -> None:
+    assert torch.equal(radial_weight((5, 4), 0.0, CPU), torch.ones(5, 4))
+    weight = radial_weight((8, 7), 0.5, CPU)
+    assert weight.argmin() == 4 * 7 + 3
+    assert weight[4, 3] == pytest.approx(0.02**0.5)
+    assert weight[0, 3] == pytest.approx(0.52**0.5)
+
+
+def test_vector_math_is_exact_from_the_first_call() -> None:
+    weight = radial_weight((128, 128), 0.5, CPU).numpy()
+    k = (np.arange(128) - 64) / 128
+    np.testing.assert_allclose(weight, (np.hypot(k[:, None], k[None, :]) + 0.02) ** 0.5, rtol=1e-6)
+    assert fft2(torch.ones(4, 4)).abs().max() == pytest.approx(4)
+
+
+def test_held_out_samples_are_not_seen() -> None:
+    operator, ksp = problem()
+    held = some_lines()
+    changed = torch.where(held, 3 * ksp, ksp)
+    first, other = (run(operator, k, held=held, iterations=1).img for k in (ksp, changed))
+    assert torch.equal(first, other)
+
+
+def test_a_fit_ends_when_its_residual_is_down_to_the_noise() -> None:
+    operator, ksp = problem()
+    residuals: list[float] = []
+
+    def follow(progress: Progress) -> None:
+        residuals.append(float((operator(progress.img) - ksp).abs().square().sum()) / int(operator.mask.sum()) / 2)
+
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    noise = 0.5 * float(ksp.abs().square().mean().sqrt())
+    settings = FitConfig(iterations=500, discrepancy=0.8)
+    result = fit(network, operator, ksp, settings, follow, noise=noise)
+    assert result.stop_reason == "discrepancy"
+    assert residuals[-1] <= 0.8 * noise**2 < residuals[-2]
+    assert run(operator, ksp, iterations=40, discrepancy=0.8).stop_reason == "iterations"  # the noise is not known

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from untrained_recon.phantom.head import coil_maps, head
+from untrained_recon.physics.operators import Sense
+from untrained_recon.physics.uncertainty import uncertainty
+from untrained_recon.recon.fit.held_out import held_out, held_out_error
+from untrained_recon.recon.fit.loop import Progress
+from untrained_recon.recon.refine.steps import FIRST, LAST, refine
+from untrained_recon.types import BoolArray
+
+SHAPE = (64, 64)
+IN_PHASE = torch.ones(SHAPE, dtype=torch.complex64)
+
+
+def problem(noise: float) -> tuple[Sense, torch.Tensor, torch.Tensor, BoolArray]:
+    """A head at threefold acceleration: operator, samples, truth, mask of the calibration lines."""
+    rng = np.random.default_rng(0)
+    mps = coil_maps(SHAPE, 6)
+    truth = torch.from_numpy(np.abs(head(SHAPE, 0.0, 0)).astype(np.complex64))
+    calib_mask = np.zeros(SHAPE, bool)
+    calib_mask[24:40] = True
+    mask = calib_mask | (rng.uniform(size=SHAPE[0]) < 0.2)[:, None]
+    operator = Sense(torch.from_numpy((mps / np.linalg.norm(mps, axis=0)).astype(np.complex64)), torch.from_numpy(mask))
+    error = torch.from_numpy((rng.standard_normal((2, 6, *SHAPE)) * noise).astype(np.float32))
+    return operator, operator(truth) + torch.complex(error[0], error[1]) * operator.mask, truth, calib_mask
+
+
+def relative(img: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((img - truth).norm() / truth.norm())
+
+
+def test_refinement_takes_aliasing_and_noise_away_wherever_it_starts() -> None:
+    operator, ksp, truth, calib_mask = problem(0.02)
+    error = uncertainty(operator, ksp, ksp, calib_mask)
+    start = operator.adjoint(ksp)
+    found = refine(operator, ksp, start, IN_PHASE, error, 25).img
+    assert relative(found, truth) < 0.4 * relative(start, truth)
+    other = refine(operator, ksp, truth, IN_PHASE, error, 25).img
+    assert relative(found, other) < 0.5 * relative(start, truth)
+
+
+def test_what_is_held_out_is_predicted_first_and_used_in_the_end() -> None:
+    operator, ksp, truth, calib_mask = problem(0.02)
+    error = uncertainty(operator, ksp, ksp, calib_mask)
+    held = held_out(operator.mask.numpy(), 0.2, torch.Generator().manual_seed(0))
+    assert held is not None
+    start = operator.adjoint(ksp * ~held)
+    found = refine(operator, ksp, start, IN_PHASE, error, 30, held=held)
+    assert found.stop_reason == "discrepancy"
+    assert found.held_out < 0.6 * held_out_error(operator(start), ksp, held)
+    assert held_out_error(operator(found.img), ksp, held) < 0.9 * found.held_out
+    assert relative(found.img, truth) < 1.1 * relative(refine(operator, ksp, start, IN_PHASE, error, 30).img, truth)
+
+
+def test_a_callback_follows_and_stops_the_refinement() -> None:
+    operator, ksp, truth, _ = problem(0.02)
+    seen: list[Progress] = []
+
+    def callback(progress: Progress) -> bool:
+        seen.append(progress)
+        return progress.iteration < 3
+
+    found = refine(operator, ksp, truth, IN_PHASE, 0.1, 25, callback=callback)
+    assert (found.iterations, found.stop_reason) == (3, "callback")
+    assert [(p.stage, p.iteration, p.iterations) for p in seen] == [("refine", n, 25) for n in (1, 2, 3)]
+    assert torch.equal(seen[-1].img, found.img)
+
+
+def test_two_sets_of_maps_are_refined_together() -> None:
+    single, ksp, truth, calib_mask = problem(0.02)
+    left = torch.zeros(SHAPE)
+    left[:, :32] = 1
+    operator = Sense(torch.stack([single.mps * left, single.mps * (1 - left)]), single.mask)  # each set sees one half
+    error = uncertainty(operator, ksp, ksp, calib_mask)
+    assert error == pytest.approx(uncertainty(single, ksp, ksp, calib_mask), rel=1e-4)
+    found = refine(operator, ksp, operator.adjoint(ksp), IN_PHASE, error, 25).img
+    assert found.shape == (2, *SHAPE)
+    assert relative(found[0] * left + found[1] * (1 - left), truth) < 0.5 * relative(single.adjoint(ksp), truth)
+
+
+def test_refinement_scales_with_the_data() -> None:
+    operator, ksp, _, calib_mask = problem(0.02)
+    found = []
+    for scale in (1.0, 2.0**-20):
+        scaled = scale * ksp
+        error = uncertainty(operator, scaled, scaled, calib_mask)
+        found.append(refine(operator, scaled, operator.adjoint(scaled), IN_PHASE, error, 5).img / scale)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+def test_out_of_time_the_threshold_is_down_at_once() -> None:
+    operator, ksp, truth, _ = problem(0.02)
+    late = refine(operator, ksp, truth, IN_PHASE, 0.1, 25, 1e-9)
+    assert (late.iterations, late.stop_reason) == (1, "time budget")
+    torch.testing.assert_close(late.img, refine(operator, ksp, truth, IN_PHASE, 0.1 * LAST / FIRST, 1).img)

@@ -1,0 +1,1 @@
+"""Image quality side by side with other methods."""

@@ -1,0 +1,30 @@
+"""The command that repeats the paper."""
+
+from pathlib import Path
+
+import click
+
+from untrained_recon.cli.options import FILE
+from untrained_recon.cli.study import FOLDER, row_line
+from untrained_recon.extras import REPORT, require_modules
+
+TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10, 11, 12))]
+
+
+@click.command()
+@click.argument("target", type=click.Choice(TARGETS))
+@click.option("--data", type=FOLDER, required=True, help="Folder of fully sampled k-space.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="Folder for results; what is done in it is not done again.")
+@click.option("--quick", is_flag=True, help="Less of everything: minutes on two CPU cores instead of days on a GPU.")
+@click.option("--unet-weights", type=FILE, help="Trained U-net; with --quick a small one is trained where this is not given.")
+@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True)
+def reproduce(target: str, data: Path, output: Path, quick: bool, unet_weights: Path | None, device: str) -> None:
+    """Make TARGET, a table or figure of the paper, from the k-space of a folder, the paper's numbers beside ours."""
+    require_modules(REPORT, "report", "reproduce")
+    from untrained_recon.recon.plane import pick_device
+    from untrained_recon.study.reproduce.context import Context, Reduction
+    from untrained_recon.study.reproduce.targets import reproduce as run
+
+    reduction = Reduction() if quick else None
+    context = Context(data, output, pick_device(device), reduction, unet_weights, lambda row: click.echo(row_line(row)))
+    click.echo(run(target, context))

@@ -1,0 +1,1 @@
+"""A head that can be scanned without a scanner."""

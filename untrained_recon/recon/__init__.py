@@ -1,0 +1,1 @@
+"""From the k-space of an image to the image. Knows no acquisitions."""

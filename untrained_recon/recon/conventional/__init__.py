@@ -1,0 +1,1 @@
+"""Conventional reconstructions: fallbacks, and what to compare with."""

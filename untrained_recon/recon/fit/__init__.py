@@ -1,0 +1,1 @@
+"""Fitting an un-trained network to the samples of one image."""

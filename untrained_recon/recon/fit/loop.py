@@ -1,0 +1,203 @@
+"""Fitting an un-trained network to the measurement of one image. Knows tensors, operators and networks, nothing of MRD."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from untrained_recon.config import FitConfig
+from untrained_recon.errors import FitError
+from untrained_recon.physics.operators import CoilFourier, Sense
+from untrained_recon.recon.fit.optimisers import StepSizes, build_optimiser
+from untrained_recon.recon.fit.recorded import recorded
+from untrained_recon.recon.networks import ImageGenerator, to_complex
+
+LOOK = {"cpu": 1, "cuda": 10}  # iterations from look to look whether the fit is to end; to look is to wait for a GPU
+
+FINISHED, DISCREPANCY, OUT_OF_TIME, CALLBACK = "iterations", "discrepancy", "time budget", "callback"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a running reconstruction.
+
+    Attributes:
+        stage: ``fit`` or ``refine``.
+        iteration: Iterations of the stage done.
+        iterations: Most that the stage may take.
+        loss: Squared residual relative to the data.
+        img: complex ``operator.ishape`` without gradients, the present image in the units of the data.
+    """
+
+    stage: str
+    iteration: int
+    iterations: int
+    loss: float
+    img: Tensor
+
+
+Callback = Callable[[Progress], bool | None]
+"""Called after every iteration, of a fit on a GPU after every :data:`LOOK`; returning False ends it with the image at hand."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves behind.
+
+    Attributes:
+        img: complex ``operator.ishape``, in the units of the data.
+        iterations: Iterations done.
+        loss: Weighted squared residual relative to the data.
+        stop_reason: Why it ended.
+    """
+
+    img: Tensor
+    iterations: int
+    loss: float
+    stop_reason: str
+
+
+def fit(
+    network: ImageGenerator,
+    operator: CoilFourier | Sense,
+    ksp: Tensor,
+    settings: FitConfig,
+    callback: Callback | None = None,
+    seconds: float = math.inf,
+    steps: StepSizes | None = None,
+    held: Tensor | None = None,
+    noise: float = 0.0,
+) -> FitResult:
+    """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network.
+
+    This is the loss of the paper (eqs. 2 to 4) up to a constant factor when ``weighting`` is 0, which makes W the identity. The
+    data are scaled so that the back-projected measurement has the norm of the network's first output; nothing but the
+    undersampled data enters. (For Step 1-A that is the authors' ratio of the norms of the two root sums of squares.)
+
+    Args:
+        network: Network whose complex output has the shape ``operator.ishape``; its weights are changed.
+        operator: Forward model A.
+        ksp: complex ``operator.oshape``, the measurement y; zero where not sampled.
+        settings: Optimiser, iterations, step size, schedule and weighting. ``gd-a`` fits twice: with Adam to record its step sizes,
+            then from the same start with gradient descent that follows them.
+        callback: See :data:`Callback`.
+        seconds: Time after which the image is taken as it is.
+        steps: Takes the step sizes of an Adam fit.
+        held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.recon.fit.held_out.held_out`.
+        noise: Standard deviation of the complex noise in ``ksp``, for ``settings.discrepancy``; 0: not known.
+
+    Returns:
+        The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
+        early, its image. On a GPU a fit may end :data:`LOOK` iterations late.
+
+    Raises:
+        FitError: The loss became NaN or infinite.
+    """
+    _settle_vector_math()
+    deadline = time.monotonic() + seconds
+    if settings.optimiser != "gd-a":
+        return _descend(network, operator, ksp, settings, callback, deadline, steps, held, noise)
+    recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
+    with_adam = settings.model_copy(update={"optimiser": "adam"})
+    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded, held, noise)
+    if result.stop_reason not in (FINISHED, DISCREPANCY):
+        return result
+    return _descend(network, operator, ksp, settings, callback, deadline, recorded, held, noise)
+
+
+def _descend(
+    network: ImageGenerator,
+    operator: CoilFourier | Sense,
+    ksp: Tensor,
+    settings: FitConfig,
+    callback: Callback | None,
+    deadline: float,
+    steps: StepSizes | None,
+    held: Tensor | None,
+    noise: float,
+) -> FitResult:
+    fitted = operator.mask > 0 if held is None else (operator.mask > 0) & ~held
+    ksp = ksp * fitted
+    with torch.no_grad():
+        scale = torch.linalg.vector_norm(_image(network, operator)) / torch.linalg.vector_norm(operator.adjoint(ksp))
+    target = ksp * scale
+    weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device)
+    energy = float(_energy(weight * target))
+    enough = settings.discrepancy * noise**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
+
+    begun = time.monotonic()
+    optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
+
+    def descent() -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients; objective, residual and image."""
+        optimiser.zero_grad()
+        img = _image(network, operator)
+        residual = target - operator(img) * fitted
+        objective = _energy(weight * residual) / energy
+        objective.backward()  # type: ignore[no-untyped-call]
+        return objective.detach(), residual.detach(), img.detach()
+
+    step = recorded(descent, ksp.device) if network.recorded else descent
+    look = LOOK[ksp.device.type] if settings.keep == "last" else 1
+    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
+    for iteration in range(1, settings.iterations + 1):
+        objective, residual, img = step()
+        optimiser.step()
+        if steps is not None and isinstance(optimiser, torch.optim.Adam):
+            steps.record(optimiser)
+        schedule.step()
+        if iteration % look and iteration < settings.iterations and time.monotonic() <= deadline:
+            continue
+        loss = float(objective)
+        if not math.isfinite(loss):
+            raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
+        if settings.keep == "lowest-loss" and loss < lowest:
+            lowest, kept = loss, img.clone()
+        if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img / scale)) is False:
+            stop_reason = CALLBACK
+            break
+        now = time.monotonic()
+        if now + (now - begun) / iteration > deadline:  # another one would end too late
+            stop_reason = OUT_OF_TIME
+            break
+        if enough > 0 and float(_energy(residual)) <= enough:
+            stop_reason = DISCREPANCY
+            break
+
+    if kept is not None:
+        return FitResult(kept / scale, iteration, lowest, stop_reason)
+    with torch.no_grad():
+        return FitResult(_image(network, operator) / scale, iteration, loss, stop_reason)
+
+
+def _energy(ksp: Tensor) -> Tensor:
+    """``‖ksp‖²``; the squared modulus by way of the modulus takes longer."""
+    return torch.view_as_real(ksp).square().sum()
+
+
+def radial_weight(shape: tuple[int, ...], exponent: float, device: torch.device) -> Tensor:
+    """k-space weight ``(r + 0.02) ** exponent``, r the distance from the centre in cycles per pixel.
+
+    High frequencies hold little energy and are fitted late; a positive exponent brings them forward.
+    """
+    n_y, n_x = shape
+    k_y = (torch.arange(n_y, device=device) - n_y // 2) / n_y
+    k_x = (torch.arange(n_x, device=device) - n_x // 2) / n_x
+    return (torch.hypot(k_y[:, None], k_x[None, :]) + 0.02) ** exponent
+
+
+def _settle_vector_math() -> None:
+    """Make the CPU's first vector square root on one thread.
+
+    PyTorch's vector math library sets itself up on first use; where several threads are first at the same time, one of them was
+    seen to work with reduced accuracy (about one process in fifty), and the same seed then gave another image.
+    """
+    torch.ones(1).sqrt()
+
+
+def _image(network: ImageGenerator, operator: CoilFourier | Sense) -> Tensor:
+    return to_complex(network()).reshape(operator.ishape)

@@ -1,0 +1,127 @@
+"""k-space → image: solve, combine the coils, and always deliver."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from untrained_recon.cautions import Caution, distinct
+from untrained_recon.config import Config
+from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
+from untrained_recon.physics.maps import low_resolution_maps
+from untrained_recon.physics.operators import rss, to_recon_matrix
+from untrained_recon.recon.evidence import noise_map, spread
+from untrained_recon.recon.fit.loop import Callback
+from untrained_recon.recon.fit.warm_start import Neighbour
+from untrained_recon.recon.methods import CPU, solve, solve_without_network
+from untrained_recon.recon.untrained import Solution
+from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
+
+logger = logging.getLogger(__name__)
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; auto takes the GPU where there is one.
+
+    Raises:
+        ConfigError: It is no such name, or a CUDA device that is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda and cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda and cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device: {name!r} is not available; this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def reconstruct(
+    data: KSpace,
+    config: Config,
+    device: torch.device,
+    callback: Callback | None = None,
+    seconds: float = math.inf,
+    neighbour: Neighbour | None = None,
+) -> Reconstruction:
+    """Reconstruct one image; an image always comes out.
+
+    A fully sampled image needs no fit (Step 2 would put every sample back) and is transformed directly. Where maps are asked for
+    but the calibration region does not allow them, the coils are reconstructed without (Step 1-A). Where the network cannot be
+    fitted (it diverges or runs away, memory does not suffice even when used sparingly, the device fails, time ends before it has a
+    better image), a conventional image comes instead, and says so: CG-SENSE, or zero-filled without maps.
+
+    Args:
+        data: Prewhitened k-space.
+        config: Method and settings.
+        device: Where to compute.
+        callback: Follows and may stop the fit.
+        seconds: Time for maps and fit, and for evidence what they leave; nothing is fitted where it is not positive.
+        neighbour: See :func:`~untrained_recon.recon.run.run`.
+    """
+    start = time.perf_counter()
+    try:
+        solution = solve(data, config, device, callback, seconds, neighbour)
+        recon = _finish(data, solution, device, start)
+    except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
+        logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
+        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}", device)
+        if seconds <= 0:
+            solution = replace(solution, cautions=(Caution("time-budget", "no time was left"), *solution.cautions))
+        recon = _finish(data, solution, CPU, start)
+    recon = _with_evidence(recon, data, solution, config, seconds - (time.perf_counter() - start))
+    return replace(recon, seconds=time.perf_counter() - start)
+
+
+def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, config: Config, seconds: float) -> Reconstruction:
+    """The maps that are asked for, or why they are missing; the image stays as it is."""
+
+    def attempt(make: Callable[[], EvidenceMap]) -> EvidenceMap:
+        try:
+            return make()
+        except (ReconError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
+            logger.warning("%s: a map is missing", data.index, exc_info=error)
+            return EvidenceMap(None, f"{type(error).__name__}: {error}")
+
+    def noise() -> EvidenceMap:
+        ksp = torch.from_numpy(data.ksp).to(solution.coil_imgs.device)
+        return noise_map(solution.again, data, ksp, config.evidence.replicas, config.seed, seconds)
+
+    if config.evidence.spread:
+        recon = replace(recon, spread=attempt(lambda: spread(solution.alone())))
+    return replace(recon, noise=attempt(noise)) if config.evidence.replicas else recon
+
+
+def _finish(data: KSpace, solution: Solution, device: torch.device, start: float) -> Reconstruction:
+    mps, coil_imgs = solution.mps, solution.coil_imgs
+    if mps is None:
+        mps = low_resolution_maps(torch.from_numpy(data.calib).to(device), torch.from_numpy(data.calib_mask).to(device))
+    mps = to_recon_matrix(mps.to(coil_imgs.device), data.encoding)
+    magnitude = rss(coil_imgs)
+    complex_img = torch.polar(magnitude, (mps.conj() * coil_imgs).sum(dim=0).angle())
+    if not torch.isfinite(torch.view_as_real(complex_img)).all():
+        raise FitError("the image holds pixels that are not finite")
+    return Reconstruction(
+        magnitude=magnitude.cpu().numpy(),
+        complex_img=complex_img.cpu().numpy(),
+        method=solution.method,
+        fallback_reason=solution.fallback_reason,
+        iterations=solution.iterations,
+        stop_reason=solution.stop_reason,
+        loss=solution.loss,
+        refinements=solution.refinements,
+        refinement_stop=solution.refinement_stop,
+        held_out_chi2=solution.held_out_chi2,
+        chi2=solution.chi2,
+        map_sets=solution.map_sets,
+        cautions=distinct((*data.cautions, *solution.cautions)),
+        seconds=time.perf_counter() - start,
+        device=str(device),
+        maps=None if solution.mps is None else mps.cpu().numpy(),
+    )

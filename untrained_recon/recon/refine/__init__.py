@@ -1,0 +1,1 @@
+"""Refinement of a fitted image by collaborative filtering."""

@@ -1,0 +1,1 @@
+"""Is an installation sound: cases played to it, labels, reports."""
