@@ -65,7 +65,7 @@ def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
     try:
         with h5py.File(path, "r") as file:
             if name not in file.get(GROUP, ()):
-                raise RawFileError(f"{path}: no series {name}; it is not an image file of ours")
+                raise RawFileError(f"{path}: no series {name}")
         dataset = ismrmrd.Dataset(str(path), GROUP, mode="r")
         try:
             return [dataset.read_image(name, n) for n in range(dataset.number_of_images(name))]
