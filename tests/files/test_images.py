@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from untrained_recon.errors import RawFileError
-from untrained_recon.imagefile import image_file, read_images
+from untrained_recon.files.images import image_file, read_images
 
 
 def image() -> ismrmrd.Image:
