@@ -188,12 +188,13 @@ def test_inspect_names_problems_and_fails(small_scan: Path, tmp_path: Path) -> N
     raw = copy_raw(small_scan, tmp_path / "bad.h5", lambda g: replace_row(g, -1, beyond_matrix))
     done = untrained_recon("inspect", raw)
     assert done.returncode == 1
-    assert "EncodingError: acquisition" in done.stdout
+    assert "EncodingError: 1 image could not be made: slice 1: acquisition" in " ".join(done.stderr.split())
+    assert "problem" in done.stdout
     assert "cannot be reconstructed" in done.stderr
 
 
 def test_a_gadget_that_dies_is_reported(small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys, os\nif 'gadgets' in sys.orig_argv: os._exit(7)\n")
+    (tmp_path / "sitecustomize.py").write_text("import sys, os\nif 'gadgets.launch' in ' '.join(sys.orig_argv): os._exit(7)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = untrained_recon("replay", small_scan, "-o", tmp_path / "out.h5", *QUICK)
     assert done.returncode == 1
