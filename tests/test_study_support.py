@@ -127,8 +127,10 @@ def test_a_mask_beside_an_array_makes_undersampled_raw_data(tmp_path: Path) -> N
     for target in ("c.npy", "c.cfl"):
         with pytest.raises(RawFileError, match=r"undersampled \(its mask is .*full\.mask\.npy\); fully sampled k-space is needed"):
             convert(tmp_path / "full.npy", tmp_path / target)
+    (tmp_path / "full.mask.npy").unlink()
+    convert(tmp_path / "full.npy", tmp_path / "full.h5")
     with pytest.raises(RawFileError, match="an ISMRMRD file says itself which lines were acquired"):
-        convert(tmp_path / "a.h5", tmp_path / "d.h5", mask=tmp_path / "given.npy")
+        convert(tmp_path / "full.h5", tmp_path / "d.h5", mask=tmp_path / "given.npy")
 
 
 def test_a_mask_is_written_beside_arrays_that_need_it(tmp_path: Path) -> None:

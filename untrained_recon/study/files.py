@@ -35,7 +35,7 @@ def open_volume(path: Path, allow_undersampled: bool = False, mask: Path | None 
         ReconError: An ISMRMRD file is not as it should be; the subclasses say how.
     """
     try:
-        volume = _open(path, allow_undersampled, mask)
+        volume = _open(path, allow_undersampled)
         try:
             _state_lines(volume, allow_undersampled, mask)
         except Exception:
@@ -86,12 +86,16 @@ def _can_be_read(path: Path) -> bool:
 
 def _state_lines(volume: Volume, allow_undersampled: bool, given: Path | None) -> None:
     """Apply the mask, if there is one."""
+    if not isinstance(volume, SupportedVolume):
+        if given is not None:
+            raise RawFileError(f"{volume.path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
+        return
     path = given or mask_beside(volume.path)
-    if isinstance(volume, SupportedVolume) and (given is not None or path.exists()):
+    if given is not None or path.exists():
         volume.apply(read_mask(path, len(volume), volume.shape[1:]), f"its mask is {path}", allow_undersampled)
 
 
-def _open(path: Path, allow_undersampled: bool, mask: Path | None) -> Volume:
+def _open(path: Path, allow_undersampled: bool) -> Volume:
     if path.suffix == ".npy":
         return open_npy(path)
     if path.suffix == ".cfl":
@@ -106,7 +110,5 @@ def _open(path: Path, allow_undersampled: bool, mask: Path | None) -> Volume:
     if "kspace" in found:
         return FastMriVolume(path, allow_undersampled)
     if GROUP in found:
-        if mask is not None:
-            raise RawFileError(f"{path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
         return RawVolume(path, allow_undersampled)
     raise RawFileError(f"{path}: neither a dataset 'kspace' (fastMRI) nor a group {GROUP!r} (ISMRMRD)")
