@@ -154,18 +154,12 @@ def test_a_scan_that_goes_on_for_long_is_followed_to_its_close(
     assert "not waited for" not in caplog.text
 
 
-@pytest.mark.parametrize("origin", ["configuration", "sample", "device"])
+@pytest.mark.parametrize("origin", ["configuration", "header"])
 def test_a_host_that_never_says_close_is_told_when_it_has_been_silent(
-    origin: str, scan: Scan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    origin: str, scan: Scan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if origin == "device":
-        monkeypatch.setattr("untrained_recon.serving.jobs.reconstruct_image", reconstruct_first)
-        data = started(scan[0]) + messages("acquisitions", scan, scan[1])
-        error, images = "internal error, see the gadget's log (RuntimeError", 1
-    else:
-        make, error, images = ORIGINS[origin]
-        data = make("acquisitions", scan)
-    assert_told(execute("acquisitions", data), error, images)
+    make, error, images = ORIGINS[origin]
+    assert_told(execute("acquisitions", make("acquisitions", scan)), error, images)
     log = [record.message for record in caplog.records]
     assert log.index("the scan failed") < next(n for n, text in enumerate(log) if "its CLOSE is not waited for" in text)
 

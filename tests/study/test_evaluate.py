@@ -222,7 +222,7 @@ def test_tables_keep_what_earlier_runs_did(files: Path, tmp_path: Path, no_pictu
     def run(**changes: object) -> tuple[set[tuple[str, str]], int]:
         asked = plan(files, slices="middle", **changes)
         rows = evaluate(asked, tmp_path, CPU)
-        write_report([*rows, *earlier(asked, rows, tmp_path)], tmp_path)
+        write_report([*rows, *earlier(rows, tmp_path)], tmp_path)
         volumes = pandas.read_csv(tmp_path / "volumes.csv")
         return set(zip(volumes["volume"], volumes["method"], strict=True)), len(volumes)
 

@@ -68,11 +68,13 @@ def replay(
 
     RAW is ISMRMRD raw data, or k-space as `convert` reads it (fastMRI, .npy, .cfl), which may be undersampled.
     """
+    from untrained_recon.config.callers import of_host
     from untrained_recon.files.convert import as_raw
     from untrained_recon.host.monitor import Monitor
     from untrained_recon.host.replay import replay as run
     from untrained_recon.host.replay import replay_through_server
     from untrained_recon.output import require_folder, require_place
+    from untrained_recon.recon.plane import pick_device
     from untrained_recon.scan.images import doubts
     from untrained_recon.study import comparison as report
 
@@ -90,6 +92,8 @@ def replay(
         **parse_assignments(settings),
         **{key: value for key, value in named.items() if value is not None},
     }
+    if server is None:
+        pick_device(of_host(properties).device)  # what is wrong is told before anything starts
     with as_raw(raw, mask) as path, Monitor(stderr) as monitor:
         if server is not None and chain is not None:
             images = replay_through_server(path, output, parse_address(server), chain.read_bytes(), monitor, group, timeout)

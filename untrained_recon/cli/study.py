@@ -110,7 +110,7 @@ def evaluate(
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, parse_methods(methods), samplings, slices, resolution)
     rows = run(plan, output, pick_device(device), lambda row: click.echo(row_line(row)))
-    more = earlier(plan, rows, output)
+    more = earlier(rows, output)
     click.echo(f"report in {write_report([*rows, *more], output)}" + (f", with {len(more)} images of earlier runs" if more else ""))
     failures = [row for row in rows if row.error]
     if failures:

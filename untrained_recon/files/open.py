@@ -87,8 +87,12 @@ def _can_be_read(path: Path) -> bool:
 
 def _state_lines(volume: Volume, allow_undersampled: bool, given: Path | None) -> None:
     """Apply the mask, if there is one."""
+    if not isinstance(volume, SupportedVolume):
+        if given is not None:
+            raise RawFileError(f"{volume.path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
+        return
     path = given or mask_beside(volume.path)
-    if isinstance(volume, SupportedVolume) and (given is not None or path.exists()):
+    if given is not None or path.exists():
         volume.apply(read_mask(path, len(volume), volume.shape[1:]), f"its mask is {path}", allow_undersampled)
 
 

@@ -89,19 +89,18 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
     return found
 
 
-def earlier(plan: Plan, rows: Sequence[Row], folder: Path) -> list[Row]:
-    """What earlier runs have left in a folder beside a plan's own rows: of other files, masks and methods.
+def earlier(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """What earlier runs have left in a folder beside the last one's rows: of other files, masks and methods.
 
-    Failures, and a method's results with settings other than the plan's, or than its latest, are left out.
+    Failures, and a method's results with settings other than its latest, are left out.
 
     Args:
-        plan: What was done last.
-        rows: Its rows.
+        rows: What :func:`evaluate` returned.
         folder: Where the results are.
     """
     own = {row.key for row in rows}
     found = [row for row in ResultsFile(folder / RESULTS).rows() if not row.error and row.key not in own]
-    hashes = {row.key.method: row.key.config_hash for row in found} | {name: c.hash for name, c in plan.methods.items()}
+    hashes = {row.key.method: row.key.config_hash for row in (*found, *rows)}
     return [row for row in found if hashes[row.key.method] == row.key.config_hash and (folder / row.key.image_path).exists()]
 
 
