@@ -132,7 +132,8 @@ class _Sender(threading.Thread):
     def __init__(self, sock: socket.socket, data: bytes, pace_s: float, ends: bool) -> None:
         super().__init__(daemon=True)
         self._socket, self._data, self._pace_s, self._ends = sock, data, pace_s, ends
-        self._closed_at = math.inf if data.endswith(CLOSE_BYTES) else -math.inf  # a host that has died cannot be crashed
+        stays = data.endswith(CLOSE_BYTES) and not ends
+        self._closed_at = math.inf if stays else -math.inf  # a host that has died or goes cannot be crashed
 
     def run(self) -> None:
         with contextlib.suppress(OSError):  # a gadget that gave up early: what it said is what the test checks

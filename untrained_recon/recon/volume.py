@@ -25,6 +25,9 @@ from untrained_recon.types import BoolArray, ComplexArray, EvidenceMap, FloatArr
 
 logger = logging.getLogger(__name__)
 
+ROUNDING = 1e-12
+"""Energy relative to the brightest plane's, up to which a plane is taken for the rounding errors of the transform."""
+
 
 def reconstruct_image(
     data: KSpace, config: Config, device: torch.device, callback: Callback | None = None, seconds: float = math.inf
@@ -104,6 +107,8 @@ def split(data: KSpace, axis: int) -> list[KSpace]:
         return np.ascontiguousarray(np.moveaxis(img, 1 + axis, 0), np.complex64)
 
     ksp = planes(data.ksp)
+    energy = np.square(np.abs(ksp)).sum(axis=(1, 2, 3))
+    ksp[energy <= ROUNDING * energy.max()] = 0
     calib = ksp if data.calib is data.ksp else planes(data.calib)
     weights = None if data.weights is None else _plane_weights(data.weights, data.mask, axis)
     others = [n for n in (Z, Y, X) if n != axis]
