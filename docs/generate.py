@@ -35,9 +35,9 @@ Without `extends` the schema's defaults hold, which are the paper's plain fit: 2
 
 Unknown keys, wrong types and values out of range are errors that name the key, before any data are read.
 
-`untrained-recon config show NAME|HASH|FILE` prints all settings: of a preset, by its name or by the hash that images carry, of a YAML
-file, and of the images in an image file. `untrained-recon replay --config IMAGES.h5` makes images again as those were made. The
-hash changes with what decides an image; name, seed, device and output do not count.
+`untrained-recon config show NAME|HASH|FILE` prints all settings: of a preset, by its name or by the hash that images carry, of a
+YAML file, and of the images in an image file. `untrained-recon replay --config IMAGES.h5` makes images again as those were made.
+The hash changes with what decides an image; name, seed, device and output do not count.
 """
 
 PRESETS = """\

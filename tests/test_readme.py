@@ -8,9 +8,10 @@ import click
 import pytest
 
 import untrained_recon as ur
+from tests.test_layering import MAY_IMPORT, MUST_NOT_IMPORT
 from untrained_recon import errors
 from untrained_recon.cautions import SENTENCES
-from untrained_recon.cli.main import main
+from untrained_recon.cli.main import cli as commands
 from untrained_recon.config import DEFAULT_PRESET, load_config, preset_names
 from untrained_recon.scan.images import SERIES
 
@@ -51,6 +52,14 @@ def test_every_error_and_every_caution_is_explained() -> None:
         assert f"`{code}`" in text(DOCS / "troubleshooting.md")
 
 
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_the_table_of_imports_is_the_one_that_is_tested(folder: str) -> None:
+    name = f"`{folder}/`" if folder else "modules beside the folders"
+    allowed, never = (", ".join(sorted(names)) or "–" for names in (MAY_IMPORT[folder], MUST_NOT_IMPORT.get(folder, set())))
+    row = next(line for line in text(DOCS / "architecture.md").splitlines() if line.startswith(f"| {name} |"))
+    assert row.endswith(f" | {allowed} | {never} |")
+
+
 def test_the_reference_has_every_public_name() -> None:
     for name in ur.__all__:
         assert f"::: untrained_recon.{name}\n" in text(DOCS / "reference.md")
@@ -62,23 +71,11 @@ def test_make_targets_commands_and_links_exist(page: Path) -> None:
     assert set(re.findall(r"(?:^|`)make ([\w-]+)", text(page), re.MULTILINE)) <= targets
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text(page)):
         assert link.startswith("https://") or (page.parent / link).exists(), link
-    for words in re.findall(r"untrained-recon ((?:[a-z-]+ ?)+)", text(page)):
-        _require_command(words.split())
-    for command, rest in re.findall(r"untrained-recon ([a-z-]+)([^`\n]*)", text(page)):
-        known = _options(main.commands[command])
-        assert {option.rstrip("`.,") for option in re.findall(r"(?<=\s)--[a-z-]+", rest.split("#")[0])} <= known, rest
-
-
-def _require_command(words: list[str]) -> None:
-    group: click.Command = main
-    for word in words:
-        if not isinstance(group, click.Group):
-            return
-        assert word in group.commands, words
-        group = group.commands[word]
-
-
-def _options(command: click.Command) -> set[str]:
-    own = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    below = [_options(sub) for sub in command.commands.values()] if isinstance(command, click.Group) else []
-    return own.union(*below) | {"--help"}
+    for line in re.findall(r"untrained-recon ([a-z-]+[^`\n#]*)", text(page)):
+        command: click.Command = commands
+        words = line.split()
+        while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z-]+", words[0]):
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+        assert {word.rstrip(".,;:") for word in words if word.startswith("--")} <= options, line
