@@ -1,4 +1,5 @@
 # `make demo`: simulate a scan, reconstruct it, show the pictures. `make test`: all checks. Both set up .venv first.
+# `make docs`: build the pages in docs/ into build/docs.
 # `make docker-test`: build the container images and run them; fails where nothing here can build.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check format docker-test clean
+.PHONY: demo test check format docker-test docs clean
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
@@ -31,10 +32,19 @@ format: $(VENV)/installed
 docker-test: $(VENV)/installed
 	$(BIN)/python docker/image_test.py
 
+docs: $(VENV)/docs
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "pages build/docs/index.html"
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,service,dev]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build/docs

@@ -3,7 +3,7 @@
 #
 # A network is a function that builds an `ImageGenerator` (layers that turn a fixed input into an image) and a row in the table of
 # kinds. Here: random Fourier features of the coordinates, mixed pixel by pixel. To keep a network, move `build` into a module of
-# `untrained_recon/networks` and its row into `untrained_recon/kinds.py`.
+# `untrained_recon/recon/networks` and its row into `untrained_recon/config/kinds.py`.
 
 # %%
 from typing import Any
