@@ -1,5 +1,5 @@
 # `make demo`: simulate a scan, reconstruct it, show the pictures. `make test`: all checks. Both set up .venv first.
-# `make docker-test`: build the container images and run them, where something here can.
+# `make docker-test`: build the container images and run them; fails where nothing here can build.
 
 PYTHON ?= python3
 VENV := .venv

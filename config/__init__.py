@@ -1,1 +1,1 @@
-"""The presets, installed as the package ``untrained_recon.presets``: one YAML file each."""
+"""The presets, installed as the package ``untrained_recon.preset_files``: one YAML file each."""

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from pip_settings import pip_mounts
+
 logger = logging.getLogger("docker-test")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,24 +156,9 @@ def apt_settings() -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def pip_settings() -> Iterator[dict[str, str]]:
-    """The machine's pip settings as mounts: one configuration file, and the local folders that it names."""
-    lines = call([sys.executable, "-m", "pip", "config", "list"]).splitlines()
-    settings = {}
-    for line in sorted(lines, key=lambda line: line.startswith(":env:")):  # the environment overrides files
-        name, _, value = line.partition("=")
-        settings[name.rpartition(".")[2]] = value.strip("'").replace("\\n", " ")
-    mounts = {}
-    for name in ("find-links", "index-url", "extra-index-url"):
-        for word in settings.get(name, "").split():
-            folder = Path(word.removeprefix("file://"))
-            if folder.is_dir():  # an index refers to files beside itself
-                folder = folder.parent if folder.name == "simple" else folder
-                mounts[str(folder)] = str(folder)
-    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write("\n".join(["[global]", *(f"{name} = {value.replace(' ', chr(10) + ' ')}" for name, value in settings.items())]))
-        file.flush()
-        os.chmod(file.name, 0o644)
-        yield {**mounts, file.name: "/etc/pip.conf"}
+    """The machine's pip settings as mounts."""
+    with pip_mounts(call([sys.executable, "-m", "pip", "config", "list"]), os.environ, ROOT) as mounts:
+        yield mounts
 
 
 def call(command: list[str]) -> str:

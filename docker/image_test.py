@@ -2,7 +2,7 @@
 
 With Docker or Podman where an engine works; otherwise with buildah, which needs root but no engine, on a base image made by
 debootstrap. There the machine's pip and apt settings are mounted for the build, and a check makes sure that none stay in the image.
-Where neither can be had the reason is said and nothing is tested.
+Where neither can be had nothing is built or tested, the reason is said, and the exit status is :data:`SKIPPED`.
 """
 
 import base64
@@ -16,12 +16,14 @@ import time
 from collections.abc import Iterator
 
 from engines import ROOT, Engine, call, find_engine
+from pip_settings import MOUNTED
 
 logger = logging.getLogger("docker-test")
 
 IMAGE, OPENRECON = "untrained-recon:test", "untrained-recon:test-openrecon"
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 START_TIMEOUT_S = 180.0
+SKIPPED = 77  # as test harnesses have it; `make` makes it 2
 DEMO = """
 untrained-recon simulate -o scan.h5
 untrained-recon inspect scan.h5
@@ -29,9 +31,10 @@ untrained-recon replay scan.h5 -o images.h5 --png png
 untrained-recon compare scan.h5 images.h5 --png panel.png
 ls -l images.h5 panel.png png
 """
-TRACES = """
+TRACES = f"""
 ls -A /opt /mnt /etc/apt/apt.conf.d
-ls /etc/pip.conf /etc/xdg/pip /root/.config 2>/dev/null
+ls /etc/pip.conf /etc/xdg/pip /venv/pip.conf /root/.config /root/.pip 2>/dev/null
+grep -rIl {MOUNTED} /etc /home /venv/pyvenv.cfg /venv/lib/python3*/site-packages/*.dist-info 2>/dev/null
 touch /venv/x 2>/dev/null && echo writable
 true
 """
@@ -93,13 +96,13 @@ def wait_for_health(engine: Engine, tag: str, address: str, beside: str) -> None
     logger.info("health: %s", answer.strip())
 
 
-def main() -> None:
-    """Build, then check one thing after the other; the first that fails ends it."""
+def main() -> int:
+    """Build, then check one thing after the other; the first that fails ends it. Returns the exit status."""
     logging.basicConfig(level=logging.DEBUG if "--verbose" in sys.argv else logging.INFO, format="%(message)s", stream=sys.stderr)
     engine = find_engine()
     if isinstance(engine, str):
-        logger.warning("DOCKER-TEST SKIPPED, NO IMAGE WAS BUILT OR TESTED: %s", engine)
-        return
+        logger.error("NO IMAGE WAS BUILT OR TESTED: %s", engine)
+        return SKIPPED
     logger.info("with %s", type(engine).__name__)
     version = re.findall('__version__ = "(.*)"', (ROOT / "untrained_recon/__init__.py").read_text(encoding="utf-8"))[0]
     revision = call(["git", "rev-parse", "HEAD"]).strip()
@@ -115,7 +118,8 @@ def main() -> None:
     with step("open recon"):
         check_openrecon(engine)
     logger.info("docker-test passed")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

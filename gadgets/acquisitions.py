@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget_for
+from gadgets.connection import GadgetConnection
+from gadgets.target import gadget_for
 from untrained_recon.wire import ACQUISITION
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ RemoveROOversampling is expected before it, as in the stock chains: readouts tha
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget_for
+from gadgets.connection import GadgetConnection
+from gadgets.target import gadget_for
 from untrained_recon.wire import BUCKET
 
 if TYPE_CHECKING:

@@ -6,15 +6,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gadgets.connection import GadgetConnection, gadget_for
+from gadgets.connection import GadgetConnection
+from gadgets.target import gadget_for
 from untrained_recon.wire import RECON_DATA
 
 if TYPE_CHECKING:
     from gadgets.answer import Plan
     from untrained_recon.config import ScanConfig
+    from untrained_recon.encoding import Header
     from untrained_recon.jobs import Jobs
     from untrained_recon.stream import Session
-    from untrained_recon.types import Header, KSpace
+    from untrained_recon.types import KSpace
 
 
 def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any], jobs: "Jobs") -> None:
@@ -22,7 +24,18 @@ def answer(connection: GadgetConnection, session: "Session", items: Iterable[Any
     from gadgets.answer import send_images
 
     plans: deque[Plan] = deque()
-    send_images(connection, session, kspaces_of(items, session.header, session.config.scan, plans), jobs, plans)
+    messages = _planned(items, session)
+    send_images(connection, session, kspaces_of(messages, session.header, session.config.scan, plans), jobs, plans)
+
+
+def _planned(messages: Iterable[Any], session: "Session") -> Iterator[Any]:
+    """The messages, the memory for the images of each planned before."""
+    for message in messages:
+        for bit in message:
+            n_coils = bit.data.data.shape[3] if bit.data.data.ndim > 3 else 1
+            for space in {head.encoding_space_ref for head in bit.data.headers.flat if head.number_of_samples > 0}:
+                session.expect(space, n_coils)
+        yield message
 
 
 def kspaces_of(messages: Iterable[Any], header: "Header", settings: "ScanConfig", plans: "deque[Plan]") -> "Iterator[KSpace]":
@@ -36,16 +49,19 @@ def kspaces_of(messages: Iterable[Any], header: "Header", settings: "ScanConfig"
     empty = True
     with failures.collecting():
         for message in messages:
-            for bit in message:
+            images = [bit for bit in message if bit.data.data.size]  # an encoding space of calibration lines alone has no data
+            alone = [bit for bit in message if bit.ref is not None and not bit.data.data.size]
+            references = [Buffer(bit.ref.data, bit.ref.headers) for bit in alone]
+            for bit in images:
                 data = Buffer(bit.data.data, bit.data.headers)
                 ref = None if bit.ref is None else Buffer(bit.ref.data, bit.ref.headers)
                 plans.append(Plan(image_grid(data, settings), indices(data, header, settings)))
+                empty = False
                 try:
-                    yield from kspaces(data, ref, header, settings)
+                    yield from kspaces(data, ref, header, settings, references)
                 except ReconError as error:
                     if not failures.take(error):
                         raise
-                empty = False
         if empty:
             raise NoImagingDataError("the scan ended without a buffer; see the log of the gadgets before this one")
 

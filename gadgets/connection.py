@@ -1,19 +1,22 @@
 """A Gadgetron connection that never fails silently.
 
-A Python gadget that raises looks like success to the scanner: the connection says CLOSE and no image comes. Here every failure
-becomes an ERROR message, the rest of the input is read so that the message is not lost, and the exception goes on to the launcher,
-whose exit status is not 0. Under ``python -m gadgetron`` this holds from the moment the target is called (that launcher reads the
-header itself, before), under ``python -m gadgets`` from the first byte.
+A Python gadget that raises looks like success to the scanner: the connection says CLOSE and no image comes. Here every failure is
+in the log at once, becomes an ERROR message when the host has sent all of its data, and goes on as the exception to the launcher,
+whose exit status is not 0. An ERROR that reaches a Gadgetron while it still sends crashes the process of its connection, and the
+text is lost; so the order is: the input to its CLOSE, a moment's wait, ERROR, CLOSE. Images that are ready leave before. Under
+``python -m gadgetron`` this holds from the moment the target is called (that launcher reads the header itself, before), under
+``python -m gadgets`` from the first byte.
 """
 
+import contextlib
 import functools
 import logging
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from gadgetron.external import constants
 from gadgetron.external.connection import Connection
@@ -21,8 +24,9 @@ from gadgetron.external.connection import Connection
 from gadgets.readers import READERS, skip_text
 from gadgets.source import MESSAGE_LIMIT, GuardedSocket
 from untrained_recon.errors import ProtocolError, ReconError
-from untrained_recon.markup import parse_xml
+from untrained_recon.printable import LONGEST, printable
 from untrained_recon.wire import configuration_xml
+from untrained_recon.xmltext import LARGEST, parse_xml
 
 if TYPE_CHECKING:
     from untrained_recon.jobs import Jobs
@@ -31,7 +35,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILENAME_BYTES = 1024
-SILENCE_S = 30.0
+LARGEST_CONFIGURATION = 1 << 18
+SILENCE_S = 30.0  # a host that sends nothing for so long after a failure is not waited for any more
+CLOSE_BYTES = struct.pack("<H", constants.GADGET_MESSAGE_CLOSE)
+SETTLE_S = 0.1  # Gadgetron closes its side of the channel after its CLOSE was read; an ERROR must not come sooner
 
 Body = Callable[["GadgetConnection"], None]
 Answer = Callable[["GadgetConnection", "Session", Iterable[Any], "Jobs"], None]
@@ -50,7 +57,9 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         self.config_xml: bytes | None = None
         self.header_xml = b""
         self._accepted: frozenset[int] | None = None
-        self._input_ended = False
+        self._input_ended = threading.Event()
+        self._drained = False
+        self._noted: Exception | None = None
         self._sending = threading.Lock()
 
     def accept(self, *message_ids: int) -> None:
@@ -114,48 +123,89 @@ class GadgetConnection(Connection):  # type: ignore[misc]  # gadgetron has no ty
         except OSError as error:
             logger.warning("the host was gone before it could be told: %s", error)
 
-    def fail(self, error: Exception) -> None:
-        """Report a failure: log with traceback, ERROR to the host, and the rest of the input read."""
+    def note(self, error: Exception) -> None:
+        """Log a failure, the first time that it is seen; from now on a silent host is not waited for."""
+        if error is self._noted:
+            return
         logger.error("the scan failed", exc_info=error)
-        self.send_error(message_of(error))
+        if self._noted is None:
+            threading.Thread(target=self._end_silence, name="silence", daemon=True).start()
+        self._noted = error
+
+    def fail(self, error: Exception) -> None:
+        """Report a failure: to the log at once, to the host in its turn."""
+        self.note(error)
+        self.report(message_of(error))
+        self._input_ended.set()
+
+    def report(self, text: str) -> None:
+        """Tell the host: ERROR, but only when it has sent everything, see the module."""
         self.drain()
+        time.sleep(SETTLE_S)
+        self.send_error(text)
+        if not self._input_ended.is_set():  # it had fallen silent; to the ERROR it answers with CLOSE
+            time.sleep(SETTLE_S)
+            self._discard()
 
     def drain(self) -> None:
         """Read on until the host says CLOSE; where the stream cannot be followed any more, until it falls silent."""
-        self._accepted = None
+        if self._drained:
+            return
+        self._drained, self._accepted = True, None
         for message_id in (constants.GADGET_MESSAGE_CONFIG, constants.GADGET_MESSAGE_HEADER, constants.GADGET_MESSAGE_TEXT):
             self.readers[message_id] = skip_text  # a failure may come before they are read
+        self.readers[constants.GADGET_MESSAGE_FILENAME] = lambda source: source.read(FILENAME_BYTES)
         try:
-            while not self._input_ended:
+            while not self._input_ended.is_set():
                 next(self, None)
         except (ReconError, OSError) as error:
             logger.warning("the rest of the input cannot be followed: %s", error)
             self._discard()
 
     def _discard(self) -> None:
-        self.socket.socket.settimeout(SILENCE_S)
+        """Read until silence; a short one is enough behind what may be a CLOSE."""
+        end = b""
         try:
-            while self.socket.socket.recv(1 << 20):
-                pass
+            self.socket.socket.settimeout(SILENCE_S)
+            while piece := self.socket.socket.recv(1 << 20):
+                self.socket.received += len(piece)
+                end = (end + piece)[-2:]
+                self.socket.socket.settimeout(min(1.0, SILENCE_S) if end == CLOSE_BYTES else SILENCE_S)
         except OSError:  # silence, or the host is gone: either way nothing is left to read
             pass
         finally:
             self.socket.socket.settimeout(None)
+        if end == CLOSE_BYTES:
+            self._input_ended.set()
+
+    def _end_silence(self) -> None:
+        """End the input of a host that neither sends nor says CLOSE, so that whoever reads it goes on."""
+        received = -1
+        while received != self.socket.received:
+            received = self.socket.received
+            if self._input_ended.wait(SILENCE_S):
+                return
+        logger.warning("the host has sent nothing for %.0f s; its CLOSE is not waited for", SILENCE_S)
+        with contextlib.suppress(OSError):  # it may be closed by now
+            self.socket.socket.shutdown(socket.SHUT_RD)
 
     def _end_of_input(self, _: object) -> None:
-        self._input_ended = True
+        self._input_ended.set()
         raise StopIteration
 
     def _expect(self, what: str, *message_ids: int) -> bytes:
         self.socket.begin_message()
         got = self._read_message_identifier()
         if got not in message_ids:
-            self._input_ended = got == constants.GADGET_MESSAGE_CLOSE
+            if got == constants.GADGET_MESSAGE_CLOSE:
+                self._input_ended.set()
             raise ProtocolError(f"expected the {what} (message id {message_ids[0]}), got message id {got}")
         if got == constants.GADGET_MESSAGE_FILENAME:  # a configuration by its name
             name = self.socket.read(FILENAME_BYTES).partition(b"\0")[0].decode(errors="replace")
             return configuration_xml({"config": name})
         (length,) = struct.unpack("<I", self.socket.read(4))
+        if length > (most := LARGEST if what == "header" else LARGEST_CONFIGURATION):
+            raise ProtocolError(f"the {what} has {length} bytes; {most} are the most that is read")
         return self.socket.read(length).rstrip(b"\0")
 
 
@@ -170,14 +220,15 @@ def properties_of(config: bytes) -> dict[str, str]:
         return {}
     try:
         root = parse_xml(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ProtocolError(f"the <configuration> of the gadget is not XML: {error}") from error
+    except ValueError as error:
+        raise ProtocolError(f"the <configuration> of the gadget is not XML: {printable(str(error))}") from error
     properties: dict[str, str] = {}
     for element in root:
         is_property = element.tag == "property"
         name = element.get("name", "") if is_property else element.tag
         if not name or name in properties:
-            raise ProtocolError(f"the gadget's <configuration> has a setting {'twice: ' + name if name else 'without a name'}")
+            what = f"twice: {printable(name, LONGEST)}" if name else "without a name"
+            raise ProtocolError(f"the gadget's <configuration> has a setting {what}")
         properties[name] = element.get("value", "") if is_property else (element.text or "").strip()
     return properties
 
@@ -201,28 +252,5 @@ def gadget(body: Body) -> Callable[[Connection], None]:
 
 def message_of(error: Exception) -> str:
     """One line for the person at the host."""
-    if isinstance(error, ReconError):
-        return f"{type(error).__name__}: {error}"
-    return f"internal error, see the gadget's log ({type(error).__name__}: {error})"
-
-
-def gadget_for(message_id: int, answer: Answer) -> Callable[[Connection], None]:
-    """A target that takes one kind of message and serves one scan with fits of its own.
-
-    Args:
-        message_id: The kind of message; all others pass through.
-        answer: Sends back what the messages become.
-    """
-
-    @gadget
-    def reconstruct(connection: GadgetConnection) -> None:
-        # imported here so that a broken installation is reported to the host like any other failure
-        from untrained_recon.jobs import LocalJobs
-        from untrained_recon.stream import Session
-
-        session = Session(connection.header_xml, connection.properties)
-        connection.accept(message_id)
-        with LocalJobs(session.device) as jobs:
-            answer(connection, session, connection, jobs)
-
-    return reconstruct
+    text = printable(f"{type(error).__name__}: {error}")
+    return text if isinstance(error, ReconError) else f"internal error, see the gadget's log ({text})"

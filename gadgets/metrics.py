@@ -1,22 +1,34 @@
-"""What the service counts: nothing, or Prometheus metrics on a port of their own."""
+"""What the service counts: nothing, or Prometheus metrics on a port of their own, beside how it is."""
 
+from collections.abc import Callable
 from typing import Any
 
+from gadgets.pages import Page, Pages
+from untrained_recon import __version__
 from untrained_recon.errors import MissingExtraError
+
+Status = Callable[[], dict[str, object]]
+SECONDS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 
 class Metrics:
     """Counts nothing."""
 
+    def watch(self, status: Status) -> None:
+        """Take who tells how the service is."""
+
     def scan(self, report: dict[str, Any]) -> None:
         """Take the report of a scan that has ended, as in the log."""
+
+    def turned_away(self) -> None:
+        """Take notice of a connection that was no scan."""
 
     def close(self) -> None:
         """Stop serving."""
 
 
 class PrometheusMetrics(Metrics):
-    """Scans by outcome, images, and the seconds of scans and fits, served for Prometheus.
+    """Scans by outcome, images, seconds of scans and fits, what is going on; and ``/healthz`` and ``/readyz``.
 
     Args:
         host: Where to serve.
@@ -32,19 +44,49 @@ class PrometheusMetrics(Metrics):
         except ImportError as error:
             raise MissingExtraError("metrics need prometheus-client: pip install 'untrained-recon[service]'") from error
         registry = prometheus.CollectorRegistry()
-        self._scans = prometheus.Counter("untrained_recon_scans", "Scans that have ended", ["outcome"], registry=registry)
-        self._images = prometheus.Counter("untrained_recon_images", "Images that were reconstructed", registry=registry)
-        self._fallbacks = prometheus.Counter("untrained_recon_fallbacks", "Conventional images among them", registry=registry)
-        self._seconds = prometheus.Histogram("untrained_recon_scan_seconds", "Connection to CLOSE", registry=registry)
-        self._fits = prometheus.Counter("untrained_recon_fit_seconds", "Seconds of reconstruction", registry=registry)
-        self._waits = prometheus.Counter("untrained_recon_wait_seconds", "Seconds that images waited", registry=registry)
-        self._server, self._thread = prometheus.start_http_server(port, addr=host, registry=registry)
+        counter, self._gauge = prometheus.Counter, prometheus.Gauge
+        self._registry = registry
+        self._status: Status | None = None
+        prometheus.Info("untrained_recon_build", "What runs", registry=registry).info({"version": __version__})
+        self._scans = counter("untrained_recon_scans", "Scans that have ended", ["outcome"], registry=registry)
+        self._images = counter("untrained_recon_images", "Images that were reconstructed", registry=registry)
+        self._fallbacks = counter("untrained_recon_fallbacks", "Conventional images among them", registry=registry)
+        self._turned_away = counter("untrained_recon_connections_turned_away", "Connections without a scan", registry=registry)
+        self._fits = counter("untrained_recon_fit_seconds", "Seconds of reconstruction", registry=registry)
+        self._waits = counter("untrained_recon_wait_seconds", "Seconds that images waited", registry=registry)
+        self._seconds = prometheus.Histogram(
+            "untrained_recon_scan_seconds", "Connection to CLOSE", buckets=SECONDS, registry=registry
+        )
+        pages = {
+            "/metrics": lambda: Page(200, prometheus.CONTENT_TYPE_LATEST, prometheus.generate_latest(registry)),
+            "/healthz": lambda: self._page("alive"),
+            "/readyz": lambda: self._page("ready"),
+        }
+        self._pages = Pages(host, port, pages)
+
+    def watch(self, status: Status) -> None:
+        """Take who tells how the service is, for gauges and pages."""
+        self._status = status
+        gauges = {
+            "scans_in_progress": ("Scans in progress", lambda s: s["scans"]),
+            "images_waiting": ("Images that wait for a worker", lambda s: s["waiting"]),
+            "worker_restarts": ("Workers that were replaced", lambda s: s["workers"]["restarts"]),
+        }
+        for name, (text, value) in gauges.items():
+            self._gauge(f"untrained_recon_{name}", text, registry=self._registry).set_function(_told(status, value))
+        workers = self._gauge("untrained_recon_workers", "Workers by state", ["state"], registry=self._registry)
+        states: dict[str, Callable[[dict[str, Any]], int]] = {
+            "busy": lambda s: s["workers"]["busy"],
+            "idle": lambda s: s["workers"]["ready"] - s["workers"]["busy"],
+            "starting": lambda s: s["workers"]["live"] - s["workers"]["ready"],
+            "missing": lambda s: s["workers"]["total"] - s["workers"]["live"],
+        }
+        for state, count in states.items():
+            workers.labels(state).set_function(_told(status, count))
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._pages.close()
 
     def scan(self, report: dict[str, Any]) -> None:
         """Count a scan."""
@@ -54,3 +96,15 @@ class PrometheusMetrics(Metrics):
         self._fallbacks.inc(report.get("fallbacks", 0))
         self._fits.inc(report.get("fit_seconds", 0.0))
         self._waits.inc(report.get("wait_seconds", 0.0))
+
+    def turned_away(self) -> None:
+        """Count a connection that was no scan."""
+        self._turned_away.inc()
+
+    def _page(self, what: str) -> Page:
+        status = self._status() if self._status is not None else {}
+        return Page.of_json(200 if status.get(what) else 503, status)
+
+
+def _told(status: Status, value: Callable[[dict[str, Any]], int]) -> Callable[[], float]:
+    return lambda: float(value(status()))

@@ -42,7 +42,8 @@ class MrdConnection(GadgetConnection):
     def open(self) -> None:
         """Read configuration, header, and parameters where they follow."""
         super().open()
-        if self.socket.socket.recv(2, socket.MSG_PEEK | socket.MSG_WAITALL) == struct.pack("<H", TEXT):
+        self.socket.deadline = None  # a scanner may take its time between header and data
+        if self.socket.peek(2) == struct.pack("<H", TEXT):
             self._parameters = parameters_of(self._expect("parameters", TEXT))
 
     @property
@@ -78,6 +79,11 @@ class MrdConnection(GadgetConnection):
     def send_error(self, text: str) -> None:
         """Tell the scanner what went wrong."""
         self.log("ERROR", text)
+
+    def report(self, text: str) -> None:
+        """Tell it at once, as its texts may come at any time; its data are read to their end."""
+        self.send_error(text)
+        self.drain()
 
 
 MRD = Protocol(MrdConnection, {ACQUISITION: acquisitions.answer})

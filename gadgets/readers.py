@@ -149,7 +149,7 @@ def _shape(source: Source) -> tuple[int, ...]:
     if ndim > MAX_DIMENSIONS:
         raise ProtocolError(f"an array announces {ndim} dimensions")
     shape: tuple[int, ...] = struct.unpack(f"<{ndim}Q", source.read(8 * ndim))
-    return shape
+    return shape or (0,)  # an array without dimensions is an empty one
 
 
 def _array(source: Source, dtype: Any) -> npt.NDArray[Any]:

@@ -1,27 +1,34 @@
 """The resident service: many connections, one pool of fits, nothing lost silently.
 
 ``<connect address= port=/>`` in a chain brings Gadgetron here. What kind of input a connection carries shows in its first message.
+A connection is a scan from the end of its header on; before, it may be anybody's, and has to make room for others.
 """
 
 import itertools
 import json
 import logging
 import selectors
-import socket
-import struct
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from gadgetron.external import constants
-
 from gadgets import acquisitions, buckets, buffers
-from gadgets.connection import Answer, GadgetConnection, gadget
+from gadgets.connection import Answer, GadgetConnection, gadget, message_of
+from gadgets.departure import Departures
+from gadgets.door import Door, Network, room
 from gadgets.metrics import Metrics
+from gadgets.query import answer_query, is_query
+from gadgets.visitors import Visitor, Visitors
 from untrained_recon import __version__
-from untrained_recon.errors import ConfigError, NoImagingDataError, ServiceBusyError
+from untrained_recon.errors import HostSilentError, NoImagingDataError, ReconError, ServiceBusyError
+from untrained_recon.logs import SCAN
+from untrained_recon.memory import Budget
 from untrained_recon.pool import FitPool
+from untrained_recon.printable import printable
+from untrained_recon.rules import Rules
 from untrained_recon.stream import Session
 from untrained_recon.wire import ACQUISITION, BUCKET, RECON_DATA
 
@@ -29,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 HEALTH_TIMEOUT_S = 5.0
-FAREWELL_S = 5.0
+FAREWELL_S = 2.0
 
 
 class Protocol(NamedTuple):
@@ -42,6 +49,25 @@ class Protocol(NamedTuple):
 GADGETRON = Protocol(GadgetConnection, {ACQUISITION: acquisitions.answer, BUCKET: buckets.answer, RECON_DATA: buffers.answer})
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What a service grants its hosts.
+
+    Attributes:
+        rules: Settings and files that a scan may choose.
+        budget: Memory for all scans and for each.
+        header_s: Seconds until a connection must have sent its header.
+        idle_s: Seconds that a host may send, or take, nothing.
+        allow: Networks that may connect; without, all may.
+    """
+
+    rules: Rules = field(default_factory=Rules)
+    budget: Budget = field(default_factory=Budget)
+    header_s: float = 60.0
+    idle_s: float = 900.0
+    allow: Sequence[Network] = ()
+
+
 class Service:
     """Listens until it is stopped.
 
@@ -49,9 +75,10 @@ class Service:
         hosts: Addresses to listen on, IPv4 and IPv6; one of them at least must work.
         port: Port; 0 takes a free one.
         pool: Who fits.
-        max_scans: Connections at a time; one more is refused with an ERROR.
+        max_scans: Scans at a time; one more is refused with an ERROR.
         metrics: Who counts, see :mod:`gadgets.metrics`.
         protocol: How the hosts speak.
+        policy: What they are granted.
 
     Attributes:
         addresses: Where it listens; port 0 has become a real one.
@@ -65,109 +92,126 @@ class Service:
         max_scans: int,
         metrics: Metrics | None = None,
         protocol: Protocol = GADGETRON,
+        policy: Policy | None = None,
     ) -> None:
         self._pool = pool
         self._metrics = metrics or Metrics()
         self._protocol = protocol
+        self._policy = policy or Policy()
         self._max_scans = max_scans
         self._stopping = threading.Event()
-        self._scans: set[threading.Thread] = set()
+        self._door = Door(hosts, port, self._policy.allow)
+        self._visitors = Visitors(room(pool.health.total))
+        self._departures = Departures()
         self._served = 0
-        self._listeners = [listener for host in hosts if (listener := _listener(host, port)) is not None]
-        if not self._listeners:
-            raise ConfigError(f"cannot listen on port {port} of {', '.join(hosts)}; is it taken?")
-        self.addresses: list[tuple[str, int]] = [listener.getsockname()[:2] for listener in self._listeners]
+        self.addresses = self._door.addresses
+        self._metrics.watch(self.status)
 
     def run(self, grace_s: float) -> None:
         """Accept connections until :meth:`stop`; then let running scans end, for ``grace_s`` seconds at most."""
         with selectors.DefaultSelector() as selector:
-            for listener in self._listeners:
+            for listener in self._door.listeners:
                 selector.register(listener, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 for key, _ in selector.select(POLL_S):
                     self._accept(key.fileobj)
-        for listener in self._listeners:
-            listener.close()
+        self._door.close()
         deadline = time.monotonic() + grace_s
-        for thread in list(self._scans):
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._visitors.dismiss_newcomers()
+        self._visitors.wait(grace_s)
         self._pool.close(max(0.0, deadline - time.monotonic()))
+        self._visitors.dismiss(FAREWELL_S)  # they tell their hosts that the service has stopped
+        self._departures.close()
         self._metrics.close()
-        for thread in list(self._scans):  # they tell their hosts that the service has stopped
-            thread.join(FAREWELL_S)
 
     def stop(self) -> None:
         """Accept no more. May be called from a signal handler."""
         self._stopping.set()
 
+    def status(self) -> dict[str, object]:
+        """How the service is: alive where all of its workers are looked after and one lives, ready where one is warm."""
+        health = self._pool.health
+        return {
+            "version": __version__,
+            "alive": health.live > 0,
+            "ready": health.ready > 0 and not self._stopping.is_set(),
+            "scans": self._visitors.scans,
+            "served": self._served,
+            "waiting": health.waiting,
+            "workers": {name: getattr(health, name) for name in ("total", "live", "ready", "busy", "restarts")},
+        }
+
     def _accept(self, listener: Any) -> None:
-        sock, peer = listener.accept()
-        thread = threading.Thread(target=self._serve, args=(sock, f"{peer[0]}:{peer[1]}"), daemon=True)
-        self._scans.add(thread)
-        thread.start()
-
-    def _serve(self, sock: socket.socket, peer: str) -> None:
         try:
-            if not self._is_query(sock):
-                self._serve_scan(sock, peer)
-        except Exception:
-            logger.exception("connection of %s ended", peer)
-        finally:
-            sock.close()
-            self._scans.discard(threading.current_thread())
+            entered = self._door.accept(listener)
+            if entered is not None:
+                self._visitors.admit(*entered, self._serve)
+        except Exception:  # one connection less
+            logger.exception("a connection was lost")
 
-    def _serve_scan(self, sock: socket.socket, peer: str) -> None:
+    def _serve(self, visitor: Visitor) -> None:
+        SCAN.set(uuid.uuid4().hex[:8])
+        connection = visitor.connection = self._protocol.connection(visitor.sock)
+        source = connection.socket
+        source.idle_s, source.deadline = self._policy.idle_s, time.monotonic() + self._policy.header_s
+        try:
+            if not source.peek(1):
+                logger.debug("%s connected and left", visitor.peer)
+            elif is_query(source):
+                answer_query(source, self.status(), HEALTH_TIMEOUT_S)
+            elif self._has_header(connection, visitor):
+                self._serve_scan(connection, visitor)
+                return
+        except (ReconError, OSError) as error:
+            logger.info("%s: %s", visitor.peer, message_of(error))
+        visitor.sock.close()
+
+    def _has_header(self, connection: GadgetConnection, visitor: Visitor) -> bool:
+        """Read the header; a peer that sends something else is told so, and is no scan."""
+        try:
+            connection.open()
+        except ReconError as error:
+            logger.warning("%s sent no scan: %s", visitor.peer, message_of(error))
+            self._metrics.turned_away()
+            if isinstance(error, HostSilentError):
+                connection.send_error(message_of(error))
+            else:
+                connection.report(message_of(error))
+            connection.socket.close()
+            return False
+        connection.socket.deadline = None
+        return True
+
+    def _serve_scan(self, connection: GadgetConnection, visitor: Visitor) -> None:
         start = time.monotonic()
-        report: dict[str, Any] = {"peer": peer, "outcome": "ok"}
+        report: dict[str, Any] = {"peer": visitor.peer, "scan": SCAN.get(), "outcome": "ok"}
         try:
-            with self._protocol.connection(sock) as connection:
-                gadget(lambda guarded: self._reconstruct(guarded, report))(connection)
+            with connection, self._policy.budget.account() as account:
+                connection.socket.account = account
+                try:
+                    gadget(lambda guarded: self._reconstruct(guarded, visitor, report))(connection)
+                finally:
+                    self._visitors.end_scan(visitor)  # before its host is told that it may send the next
         except Exception as error:  # the host has been told, and the log
-            report["outcome"] = f"{type(error).__name__}: {error}"
+            report["outcome"] = printable(f"{type(error).__name__}: {error}")
         self._served += 1
         report.update(seconds=round(time.monotonic() - start, 3), bytes=connection.socket.received)
         logger.info("scan %s", json.dumps(report), extra={"fields": report})
         self._metrics.scan(report)
 
-    def _reconstruct(self, connection: GadgetConnection, report: dict[str, Any]) -> None:
-        if len(self._scans) > self._max_scans:
+    def _reconstruct(self, connection: GadgetConnection, visitor: Visitor, report: dict[str, Any]) -> None:
+        if not self._visitors.begin_scan(visitor, self._max_scans):
             raise ServiceBusyError(f"the service has {self._max_scans} scans already; repeat this one later")
-        session = Session(connection.header_xml, connection.properties)
-        report.update(scan=session.name, config=session.config.name)
-        connection.accept(*self._protocol.answers)
-        first = next(connection.iter_with_mids(), None)
-        if first is None:
-            raise NoImagingDataError("the scan ended without data")
-        message_id, item = first
-        connection.accept(message_id)
-        try:
-            self._protocol.answers[message_id](connection, session, itertools.chain([item], connection), self._pool)
-        finally:
-            report.update(session.totals)
-
-    def _is_query(self, sock: socket.socket) -> bool:
-        """Answer a health query, the only message that may come instead of a scan."""
-        sock.settimeout(HEALTH_TIMEOUT_S)
-        try:
-            head = sock.recv(2, socket.MSG_PEEK | socket.MSG_WAITALL)
-        except TimeoutError:  # a scanner may take its time
-            return False
-        finally:
-            sock.settimeout(None)
-        if head != struct.pack("<H", constants.GADGET_MESSAGE_QUERY):
-            return False
-        _, _, correlation, length = struct.unpack("<HQQQ", sock.recv(26, socket.MSG_WAITALL))
-        sock.recv(min(length, 1 << 16), socket.MSG_WAITALL)
-        status = {"version": __version__, "scans": len(self._scans) - 1, "served": self._served, "waiting": self._pool.waiting}
-        text = json.dumps(status).encode()
-        sock.sendall(struct.pack("<HQQ", constants.GADGET_MESSAGE_RESPONSE, correlation, len(text)) + text)
-        return True
-
-
-def _listener(host: str, port: int) -> socket.socket | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:  # one of IPv4 and IPv6 is enough
-        logger.warning("not listening on %s:%d: %s", host, port, error)
-        return None
+        session = Session(connection.header_xml, connection.properties, connection.socket.account, self._policy.rules)
+        report.update(config=session.config.name)
+        with self._departures.watched(visitor.sock, lambda: session.abandon(self._pool)):
+            connection.accept(*self._protocol.answers)
+            first = next(connection.iter_with_mids(), None)
+            if first is None:
+                raise NoImagingDataError("the scan ended without data")
+            message_id, item = first
+            connection.accept(message_id)
+            try:
+                self._protocol.answers[message_id](connection, session, itertools.chain([item], connection), self._pool)
+            finally:
+                report.update(session.totals)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 
 DATA = Path(os.environ.get("UNTRAINED_RECON_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

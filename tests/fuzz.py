@@ -41,7 +41,7 @@ from untrained_recon.errors import ReconError
 from untrained_recon.inspection import inspect
 from untrained_recon.rawfile import RawFile
 from untrained_recon.readout import is_noise
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.wire import CLOSE
 
 SLICES = 3

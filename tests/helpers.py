@@ -1,9 +1,11 @@
 """Checks and doubles that several tests share."""
 
 import contextlib
+import math
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +17,14 @@ import torch
 
 from untrained_recon.operators import LinearOperator
 from untrained_recon.rawfile import RawFile
-from untrained_recon.simulate import Simulation, header
+from untrained_recon.simulation import Simulation, header
 from untrained_recon.types import ComplexArray
 from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM, configuration_xml
 
 TIMEOUT_S = 60.0
+CLOSE_BYTES = struct.pack("<H", CLOSE)
+HELD_S = 0.05  # between a scan and its CLOSE, for an ERROR that comes too early
+ERROR_S = 0.1  # a real Gadgetron is sometimes killed by an ERROR that comes sooner after its CLOSE
 
 
 def random_complex(shape: Iterable[int], seed: int) -> torch.Tensor:
@@ -77,43 +82,78 @@ def stream(properties: dict[str, str], header: bytes, items: Iterable[Any], clos
     return b"".join(parts) + (struct.pack("<H", CLOSE) if close else b"")
 
 
-def play(data: bytes, serve: Callable[[socket.socket], None], ends: bool = False) -> Answer:
-    """Feed bytes to ``serve`` (which talks to its end of a socket pair in a thread) and decode what comes back.
-
-    The sending end stays open until the answer has ended, as Gadgetron's does: a gadget that waits for more hangs here. Not so
-    where it ``ends``, as that of a host does which goes.
-    """
+def play(data: bytes, serve: Callable[[socket.socket], None], pace_s: float = 0.0, ends: bool = False) -> Answer:
+    """Feed bytes to ``serve``, which talks to its end of a socket pair in a thread, and decode what comes back: :func:`host`."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(TIMEOUT_S)
-    answer = Answer()
+    failures: list[Exception] = []
 
     def run() -> None:
         try:
             serve(theirs)
         except Exception as error:  # the test looks at it
-            answer.failure = error
+            failures.append(error)
         finally:
             theirs.close()
 
-    threads = [threading.Thread(target=run, daemon=True), threading.Thread(target=_send, args=(ours, data, ends), daemon=True)]
-    for thread in threads:
-        thread.start()
-    with ours:
-        _receive_all(ours, answer)
-        for thread in threads:
-            thread.join(TIMEOUT_S)
-            assert not thread.is_alive(), "the gadget hangs"
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    answer = host(ours, data, pace_s, ends)
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive(), "the gadget hangs"
+    answer.failure = failures[0] if failures else None
     return answer
 
 
-def _send(sock: socket.socket, data: bytes, ends: bool) -> None:
-    with contextlib.suppress(OSError):  # a gadget that gave up early: what it said is what the test checks
-        sock.sendall(data)
-        if ends:
-            sock.shutdown(socket.SHUT_WR)
+def host(sock: socket.socket, data: bytes, pace_s: float = 0.0, ends: bool = False) -> Answer:
+    """Send bytes as Gadgetron does, and decode what comes back.
+
+    The sending end stays open until the answer has ended: a gadget that waits for more hangs here. A last CLOSE is held back a
+    little: as an ERROR before it, or too soon after it, would crash a Gadgetron, it fails the test.
+
+    Args:
+        sock: The host's end; closed afterwards.
+        data: What is sent. Without a CLOSE at its end the host is one that has died or idles, which cannot be crashed.
+        pace_s: Seconds between its tenths.
+        ends: Whether the sending end is shut after the last byte, as that of a host which goes.
+    """
+    sock.settimeout(TIMEOUT_S)
+    sender, answer = _Sender(sock, data, pace_s, ends), Answer()
+    sender.start()
+    with sock:
+        _receive_all(sock, answer, sender.check)
+        sender.join(TIMEOUT_S)
+        assert not sender.is_alive(), "the gadget does not read on"
+    return answer
 
 
-def _receive_all(sock: socket.socket, answer: Answer) -> None:
+class _Sender(threading.Thread):
+    """Sends bytes; where they end in CLOSE, this comes a little after the rest."""
+
+    def __init__(self, sock: socket.socket, data: bytes, pace_s: float, ends: bool) -> None:
+        super().__init__(daemon=True)
+        self._socket, self._data, self._pace_s, self._ends = sock, data, pace_s, ends
+        self._closed_at = math.inf if data.endswith(CLOSE_BYTES) else -math.inf  # a host that has died cannot be crashed
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # a gadget that gave up early: what it said is what the test checks
+            data = self._data.removesuffix(CLOSE_BYTES)
+            tenth = len(data) if self._pace_s == 0 else 1 + len(data) // 10
+            for start in range(0, len(data), tenth):
+                self._socket.sendall(data[start : start + tenth])
+                time.sleep(self._pace_s)
+            if self._data.endswith(CLOSE_BYTES):
+                time.sleep(HELD_S)
+                self._closed_at = time.monotonic()
+                self._socket.sendall(CLOSE_BYTES)
+            if self._ends:
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def check(self) -> None:
+        """Called when an ERROR has come: it must not be sooner than a Gadgetron can bear."""
+        assert time.monotonic() - self._closed_at >= ERROR_S, "an ERROR came before the host had closed its side of the channel"
+
+
+def _receive_all(sock: socket.socket, answer: Answer, on_error: Callable[[], None] = lambda: None) -> None:
     read = sock.makefile("rb").read
     readers = {
         IMAGE: (ismrmrd.Image, answer.images),
@@ -126,6 +166,7 @@ def _receive_all(sock: socket.socket, answer: Answer) -> None:
         if message_id == CLOSE:
             answer.closed = True
         elif message_id == ERROR:
+            on_error()
             answer.errors.append(read(struct.unpack("<Q", read(8))[0]).decode())
         else:
             kind, items = readers[message_id]
@@ -137,10 +178,10 @@ def _text(message_id: int, payload: bytes) -> bytes:
 
 
 class Server:
-    """A stand-in for a running Gadgetron: it takes one client and answers with what ``answer`` makes of the whole input."""
+    """A stand-in for a running Gadgetron: it takes clients in turn and answers with what ``answer`` makes of the whole input."""
 
-    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
-        self._answer = answer
+    def __init__(self, answer: Callable[[bytes], bytes], clients: int = 1) -> None:
+        self._answer, self._clients = answer, clients
         self._listener = socket.create_server(("localhost", 0))
         self.address = f"localhost:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -154,9 +195,10 @@ class Server:
         self._listener.close()
 
     def _serve(self) -> None:
-        client, _ = self._listener.accept()
-        with client:
-            data = bytearray()
-            while not data.endswith(struct.pack("<H", CLOSE)):
-                data += client.recv(1 << 16)
-            client.sendall(self._answer(bytes(data)))
+        for _ in range(self._clients):
+            client, _ = self._listener.accept()
+            with client:
+                data = bytearray()
+                while not data.endswith(struct.pack("<H", CLOSE)):
+                    data += client.recv(1 << 16)
+                client.sendall(self._answer(bytes(data)))

@@ -11,10 +11,13 @@ from tests.helpers import acquisition, header_xml, read_raw
 from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig
 from untrained_recon.errors import (
+    AcquisitionError,
     ChannelCountError,
     EncodingError,
     LateAcquisitionError,
     NoImagingDataError,
+    NoiseError,
+    NonFiniteError,
 )
 from untrained_recon.header import parse_header
 from untrained_recon.types import ComplexArray, KSpace
@@ -154,3 +157,17 @@ def test_masks_of_scanner_like_files(name: str, shared: Callable[[str], Path]) -
     codes = np.load(shared(f"raw/{name}.mask.npy"))
     for data in run(acquisitions, parse_header(xml)):
         np.testing.assert_array_equal(data.mask, np.broadcast_to(codes[:, None] > 0, data.mask.shape))
+
+
+@pytest.mark.parametrize("flags", [[], [ismrmrd.ACQ_IS_NOISE_MEASUREMENT]])
+def test_readouts_that_are_still_compressed_are_refused(flags: list[int]) -> None:
+    acq = acquisition(np.ones((2, 96), np.complex64), 32, [*flags, ismrmrd.ACQ_COMPRESSION2])
+    with pytest.raises(AcquisitionError, match=r"still compressed; .*GadgetIsmrmrdAcquisitionMessageReader"):
+        list(assemble([[acq]], HEADER, ScanConfig()))
+
+
+@pytest.mark.parametrize(("flags", "error"), [([], NonFiniteError), ([ismrmrd.ACQ_IS_NOISE_MEASUREMENT], NoiseError)])
+def test_samples_that_are_no_numbers_may_come_from_the_clients_compression(flags: list[int], error: type[Exception]) -> None:
+    data = np.full((2, 96), np.nan, np.complex64)
+    with pytest.raises(error, match=r"NaN or Inf samples.* compresses the data \(-P or -T\), lossy decompression leaves NaN"):
+        list(assemble([[acquisition(data, 32, flags)]], HEADER, ScanConfig()))

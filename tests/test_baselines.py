@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import sigpy.mri
 import torch
 
 from untrained_recon import bart
 from untrained_recon.baselines import METHODS, data_scale, solve
+from untrained_recon.conjugate import cg_sense
 from untrained_recon.errors import ConfigError
 from untrained_recon.masks import acs_lines, grid_lines
 from untrained_recon.operators import Sense
@@ -75,6 +77,17 @@ def test_cg_sense_solves_its_normal_equations() -> None:
     sense = Sense(torch.from_numpy(mps), torch.from_numpy(mask))
     x = torch.from_numpy(solve("cg-sense", ksp, mps, mask, lamda=0.05, iterations=100))
     torch.testing.assert_close(sense.adjoint(sense(x)) + 0.05 * x, sense.adjoint(torch.from_numpy(ksp)), atol=1e-4, rtol=1e-4)
+
+
+def test_cg_sense_takes_the_steps_of_sigpy() -> None:
+    """Iteration by iteration, and on to where nothing is left to do."""
+    _, ksp, mps, mask = problem()
+    operator, samples = Sense(torch.from_numpy(mps), torch.from_numpy(mask)), torch.from_numpy(ksp)
+    for iterations in (1, 5, 30, 200):
+        weights = mask.astype(np.float32)
+        app = sigpy.mri.app.SenseRecon(ksp, mps, lamda=0.05, weights=weights, max_iter=iterations, show_pbar=False)
+        assert error(cg_sense(operator, samples, 0.05, iterations).numpy(), app.run()) < 1e-5
+    assert not cg_sense(operator, torch.zeros_like(samples), 0.05, 3).any()
 
 
 @needs_bart

@@ -1,18 +1,26 @@
 """ReconData as BucketToBuffer lays it out, made here line by line."""
 
+import io
+import struct
+from collections import deque
 from typing import Any
 
 import ismrmrd
 import numpy as np
 import pytest
 
+from gadgets.answer import Plan
+from gadgets.buffers import kspaces_of
+from gadgets.readers import read_recon_data
 from tests.scans import Protocol, body, header_of, measure, readouts, sampled_lines
+from tests.streams import recon_data_bytes
 from untrained_recon.assemble import assemble
 from untrained_recon.buffers import Buffer, image_grid, indices, kspaces
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.header import parse_header
-from untrained_recon.types import ImageIndex, KSpace
+from untrained_recon.types import KSpace
 
 PLAIN = Protocol(matrix=(1, 16, 16), recon=(1, 16, 16), fov=(5.0, 240.0, 240.0))
 VOLUME = Protocol(matrix=(4, 16, 16), recon=(4, 16, 16), fov=(20.0, 240.0, 240.0), recon_fov=(20.0, 240.0, 240.0), centers=(1, 6))
@@ -85,6 +93,59 @@ def test_interleaved_repetitions_of_a_buffer_calibrate_together() -> None:
     assert [d.mask.mean() for d in found] == [0.5, 0.5]
     assert found[0].calib is found[1].calib
     np.testing.assert_allclose(found[0].calib, ksp[:, 0], atol=1e-6)
+
+
+def test_reference_scans_in_a_space_of_their_own_calibrate_buffers_too() -> None:
+    imaging = Protocol(**{**vars(PLAIN), "mode": "separate"})
+    low = Protocol(matrix=(1, 12, 12), recon=(1, 12, 12), fov=(5.0, 240.0, 240.0), mode="separate")
+    lines = readouts(measure(body(3), imaging), imaging, sampled_lines(imaging, 2, 0))
+    reference = readouts(measure(body(3), low), low, np.ones((1, 12), bool), encoding_space_ref=1)
+    header = parse_header(header_of(imaging, low))
+    data, ref = buffer_of({(0, 0, 0): lines}, imaging), buffer_of({(0, 0, 0): reference}, low)
+    (ours,) = kspaces(data, None, header, ScanConfig(), [ref])
+    for acq in reference:
+        acq.set_flag(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+    (theirs,) = assemble([[*reference, *lines]], header, ScanConfig())
+    assert ours.calib_mask.sum() == 12 * 12
+    np.testing.assert_allclose(ours.calib, theirs.calib, atol=1e-6)
+    assert ours.notes == theirs.notes
+
+
+def test_a_space_of_calibration_lines_alone_comes_as_an_array_without_dimensions() -> None:
+    """As the gadget before writes a buffer that was never filled: no sizes, no samples, no headers."""
+    imaging = Protocol(**{**vars(PLAIN), "mode": "separate"})
+    data = buffer_of({(0, 0, 0): readouts(measure(body(3), imaging), imaging, sampled_lines(imaging, 2, 0))}, imaging)
+    ref = buffer_of({(0, 0, 0): readouts(measure(body(3), imaging), imaging, FULL, encoding_space_ref=1)}, imaging)
+    sent = recon_data_bytes(data.data, data.headers, None)
+    (filled,) = read_recon_data(BytesSource(sent[2:]))
+    nothing = struct.pack("<Q", 0) + b"\0\0" + struct.pack("<Q", 0) + bytes(56)
+    alone = struct.pack("<Q", 1) + nothing + b"\1" + recon_data_bytes(ref.data, ref.headers, None)[10:-1]
+    (empty,) = read_recon_data(BytesSource(alone))
+    assert empty.data.data.size == empty.data.headers.size == 0
+    plans: deque[Plan] = deque()
+    header = parse_header(header_of(imaging, imaging))
+    (found,) = kspaces_of([[filled, empty]], header, ScanConfig(), plans)
+    assert [plan.shape for plan in plans] == [(1, 1, 1)]
+    assert found.calib_mask.all()
+
+
+class BytesSource(io.BytesIO):
+    """Bytes as a gadget reads them."""
+
+    def expect(self, nbytes: int) -> int:
+        return nbytes
+
+
+def test_short_readouts_lie_in_the_middle_and_lines_of_zeros_were_not_acquired() -> None:
+    oversampled = Protocol(matrix=(1, 16, 32), recon=(1, 16, 16))
+    ksp = measure(body(3), oversampled)
+    ksp[:, :, 3] = 0
+    whole = buffer_of({(0, 0, 0): readouts(ksp, oversampled, FULL)}, oversampled)
+    for columns in (slice(4, 28), slice(10, 22)):  # as long as the larger grid needs, or so short that oversampling is gone
+        (found,) = images(Buffer(whole.data[columns], whole.headers), oversampled)
+        assert found.mask.any(axis=0).sum() == 12
+        assert not found.mask[3].any()
+        assert [caution.code for caution in found.cautions] == ["zero-lines"]
 
 
 def test_buffers_that_do_not_fit_are_refused() -> None:

@@ -18,10 +18,11 @@ from untrained_recon.coils import (
     low_resolution_maps,
 )
 from untrained_recon.config import MapsConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import CalibrationError
 from untrained_recon.header import parse_header
 from untrained_recon.phantom import coil_maps, head
-from untrained_recon.types import BoolArray, ComplexArray, ImageIndex, KSpace
+from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 CPU = torch.device("cpu")
 

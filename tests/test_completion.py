@@ -8,7 +8,9 @@ import pytest
 from tests.helpers import acquisition
 from tests.scans import Protocol, header_of
 from untrained_recon.assemble import assemble
+from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import IncompleteScanError
 from untrained_recon.header import parse_header
 from untrained_recon.types import KSpace
@@ -99,3 +101,14 @@ def test_the_end_of_a_repetition_ends_its_slices() -> None:
     found, error = run(scan[:-1])
     assert len(found) == 3
     assert "slice 1, repetition 1 (1 readouts)" in error
+
+
+def test_the_flag_that_ends_a_repetition_concerns_its_slices_alone() -> None:
+    completion = Completion(parse_header(header_of(SLICES)), ScanConfig())
+    ended = 0
+    for repetition in range(3000):  # all images so far for each of them: minutes
+        for number in range(2):
+            index = ImageIndex(0, 0, number, 0, 0, repetition, 0)
+            ended += len(completion.add(line(0, *([LAST_REPETITION] if number else []), slice=number), index))
+    assert ended == 6000
+    assert not completion.incomplete()

@@ -104,13 +104,19 @@ def test_compilation_is_asked_for_by_its_mode(monkeypatch: pytest.MonkeyPatch) -
     assert modes == ["default", "reduce-overhead"]
 
 
-def test_settings_of_convolutions_hold_inside_only() -> None:
+def test_settings_hold_inside_only() -> None:
     cudnn = torch.backends.cudnn
-    before = (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
-    with arithmetic(FLOAT32, CPU):
-        assert (cudnn.allow_tf32, cudnn.benchmark) == (False, True)
-    with arithmetic(ComputeConfig(precision="tf32"), CPU):
-        assert (cudnn.allow_tf32, cudnn.benchmark) == (True, True)
-    with arithmetic(PLAIN, CPU):
-        assert (cudnn.allow_tf32, cudnn.benchmark) == (False, False)
-    assert (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic) == before
+
+    def now() -> tuple[bool, bool, bool, bool]:
+        return cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+
+    before = now()
+    for compute, expected in (
+        (FLOAT32, (False, False, False, False)),
+        (ComputeConfig(precision="tf32"), (True, False, False, False)),
+        (PLAIN, (False, False, False, False)),
+        (ComputeConfig(precision="float32", deterministic=True), (False, False, True, True)),
+    ):
+        with arithmetic(compute, CPU):
+            assert now() == expected
+        assert now() == before

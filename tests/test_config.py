@@ -1,8 +1,9 @@
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from untrained_recon.config import Config, load_config, preset_names
+from untrained_recon.config import PRESETS, Config, load_config, preset_names
 from untrained_recon.errors import ConfigError
 
 
@@ -82,6 +83,7 @@ def test_bad_settings_name_the_dotted_path(path: str, value: str, message: str) 
         ({"network.kind": "dip", "network.layers": "7"}, "network: .*dip takes an even number of layers"),
         ({"network.kind": "dip", "network.layers": "6", "network.skips": "4"}, "network: .*at most one skip for every two"),
         ({"network.kind": "dip", "network.layers": "6", "network.extra_layer": "true"}, "network: .*extra_layer is not for dip"),
+        ({"network.kind": "unet"}, "network: .*kind: expected convdecoder, deep-decoder, dip, got 'unet'"),
         ({"network.skips": "1"}, "network: .*skips are for dip, not for convdecoder"),
     ],
 )
@@ -92,11 +94,9 @@ def test_settings_must_suit_the_kind_of_network(settings: dict[str, str], messag
 
 def test_files_go_through_the_same_checks(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
-    path.write_text("fit: {iterations: 7, lr: 5e-3}\n")
+    path.write_text("extends: fast\nfit: {iterations: 7, lr: 5e-3}\n")
     config = load_config(str(path))
     assert (config.name, config.fit.iterations, config.fit.lr) == ("site", 7, 5e-3)
-    path.write_text("")
-    assert load_config(str(path)) == Config(name="site")
     for text, message in (("fit: {iteration: 7}", "fit.iteration: unknown key"), ("- 1", "got list"), ("a: [", "not valid YAML")):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
@@ -118,3 +118,99 @@ def test_missing_configurations_are_named() -> None:
 def test_values_from_outside_are_bounded(value: str) -> None:
     with pytest.raises(ConfigError, match=r"fit\.lr: "):
         load_config("fast", {"fit.lr": value})
+
+
+BOMB = (
+    "[&a [x,x,x,x,x,x,x,x,x,x]"
+    + "".join(f",&{n} [{','.join([f'*{m}'] * 10)}]" for m, n in zip("abcdefg", "bcdefgh", strict=True))
+    + "]"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("fit.lr", BOMB),
+        ("name", "x" * 100_000),
+        ("name", "[" + "x," * 30_000 + "]"),
+        ("name", '"a\\e[1mb"'),
+        ("name", '"a\\ud800b"'),
+        ("name", "[" * 30_000),
+        ("name", "[" * 50 + "]" * 50),
+        ("name", "2026-99-99"),
+        ("name", "1" * 6000),
+        ("x\x1b[1m\ny" + "z" * 10_000, "3"),
+        (".".join("a" * 30_000), "3"),
+    ],
+)
+def test_settings_from_outside_cost_little_and_are_shown_safely(path: str, value: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        load_config("fast", {path: value})
+    assert str(found.value).isprintable()
+    assert len(str(found.value)) < 500
+
+
+def test_errors_tell_nothing_of_a_files_text(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("password: hunter2: x\n")
+    with pytest.raises(ConfigError) as found:
+        load_config(str(tmp_path / "secret.yaml"))
+    assert "hunter2" not in str(found.value)
+    assert "line 1" in str(found.value)
+
+
+def test_many_wrong_keys_are_told_in_few_words() -> None:
+    with pytest.raises(ConfigError, match="and 1995 more"):
+        load_config("fast", {f"key{n}": "1" for n in range(2000)})
+
+
+def test_a_file_extends_a_preset_or_a_file_beside_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "hospital.yml").write_text("extends: fast\nfit: {iterations: 40}\noutput: {complex: true}\n")
+    scanner = tmp_path / "sites" / "scanner.yaml"
+    scanner.write_text("extends: ../hospital.yml\nfit: {lr: 0.03}\n")
+    config, fast = load_config(str(scanner), {"seed": "5"}), load_config("fast")
+    changes = {"iterations": 40, "lr": 0.03}
+    assert config.fit == fast.fit.model_copy(update=changes)
+    assert (config.name, config.seed, config.output.complex, config.network) == ("scanner", 5, True, fast.network)
+    assert not caplog.records
+
+
+def test_a_file_that_extends_none_says_so_unless_it_sets_what_the_default_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, top = tmp_path / "site.yaml", tmp_path / "top.yaml"
+    path.write_text("")
+    top.write_text("extends: site.yaml\nname: ours\n")
+    assert load_config(str(path)) == Config(name="site, on the schema's defaults")
+    assert load_config(str(top)).name == "ours, on the schema's defaults"
+    assert caplog.text.count("extends none") == 2
+    assert "refine.iterations" in caplog.text
+    caplog.clear()
+    path.write_text(resources.files(PRESETS).joinpath("fast.yaml").read_text().replace("channels: 64", "extra_layer: false"))
+    assert load_config(str(path)) == load_config("fast").model_copy(update={"name": "site"})
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: site.yaml", "extends itself, by way of .*site.yaml"),
+        ("extends: other.yaml", "extends itself, by way of .*site.yaml and .*other.yaml"),
+        ("extends: nowhere.yaml", "nowhere.yaml' cannot be read"),
+        ("extends: quick", "quick' is neither a preset"),
+        ("extends: [fast, knee-4x]", r"extends: expected the name of a preset .* got \['fast', 'knee-4x'\]"),
+        ("extends: wrong.yaml", r"wrong.yaml': fit.iteration: unknown key"),
+        ("extends: fast\nnetwork: {kind: dip, layers: 7}", r"site.yaml': network: .*even number"),
+    ],
+)
+def test_what_cannot_be_extended_is_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(text)
+    (tmp_path / "other.yaml").write_text("extends: ./site.yaml")
+    (tmp_path / "wrong.yaml").write_text("fit: {iteration: 7}")
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(tmp_path / "site.yaml"))
+
+
+def test_the_schema_has_no_extends() -> None:
+    with pytest.raises(ConfigError, match="extends: unknown key"):
+        load_config("fast", {"extends": "knee-4x"})

@@ -1,6 +1,7 @@
 """A bad image costs that image, which an error at the end names, and never another one."""
 
 import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from gadgets import acquisitions, buckets
-from gadgets.answer import Plan, _arrays
+from gadgets.answer import Plan, arrays
 from gadgets.connection import GadgetConnection
 from tests.helpers import Answer, play, read_raw, stream
 from tests.streams import bucket_bytes
@@ -18,7 +19,7 @@ from untrained_recon.errors import EncodingError, NoiseError, NonFiniteError, Pa
 from untrained_recon.failures import Failures
 from untrained_recon.header import parse_header
 from untrained_recon.images import counters_of
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.types import Reconstruction
 from untrained_recon.wire import CLOSE
 
@@ -208,18 +209,14 @@ def images(path: Path, numbers: Sequence[int]) -> list[ismrmrd.Image]:
     return [found[number] for number in numbers]
 
 
-def test_arrays_keep_their_shape_without_the_images_that_failed(path: Path) -> None:
-    from collections import deque
+def test_the_images_of_an_array_that_has_gaps_leave_one_by_one(path: Path) -> None:
+    came = images(path, [0, 2, 3, 4])
+    keys = [counters_of(came[0])._replace(slice=number) for number in range(5)]
 
-    came = images(path, [0, 2, 4])
-    keys = [counters_of(image)._replace(slice=number) for number in range(5) for image in came[:1]]
-    plans = deque([Plan((1, 1, 3), list(keys[:3])), Plan((1, 1, 1), list(keys[3:4])), Plan((1, 1, 2), [None, keys[4]])])
-    arrays = list(_arrays(came, plans))
-    assert [shape for _, shape in arrays] == [(1, 1, 3), (1, 1, 2)]
-    first, last = (array for array, _ in arrays)
-    assert [image.slice for image in first] == [0, 1, 2]
-    assert [bool(image.data.any()) for image in (*first, *last)] == [True, False, True, False, True]
-    assert first[1].meta["GADGETRON_ImageComment"].startswith("MISSING: ")
-    assert "untrained_recon_method" not in first[1].meta
-    assert not list(_arrays([], deque([Plan((1, 1, 1), list(keys[:1]))])))
-    assert [shape for _, shape in _arrays(came, deque())] == [(1, 1, 1)] * 3
+    def plans() -> deque[Plan]:
+        return deque([Plan((1, 1, 3), list(keys[:3])), Plan((1, 1, 2), list(keys[3:]))])
+
+    found = [([image.slice for image in array], shape) for array, shape in arrays(came, plans())]
+    assert found == [([0], (1, 1, 1)), ([2], (1, 1, 1)), ([3, 4], (1, 1, 2))]
+    assert not list(arrays([], plans()))
+    assert [shape for _, shape in arrays(came, deque())] == [(1, 1, 1)] * 4

@@ -9,8 +9,9 @@ import pytest
 
 from tests.helpers import read_raw, stream
 from tests.volumes import knee
+from untrained_recon import imagefile
 from untrained_recon.errors import RawFileError
-from untrained_recon.rawfile import ImageFile, RawFile
+from untrained_recon.rawfile import RawFile
 
 
 def write(content: bytes) -> Callable[[Path], object]:
@@ -23,9 +24,8 @@ def npy(path: Path) -> None:
 
 
 def image_file(path: Path) -> None:
-    with ImageFile(path, b"<ismrmrdHeader/>") as out:
+    with imagefile.image_file(path, b"<ismrmrdHeader/>") as out:
         out.append_image(0, ismrmrd.Image.from_array(np.ones((4, 3), np.float32), transpose=False))
-        out.commit()
 
 
 def mrd2_file(path: Path) -> None:

@@ -26,6 +26,7 @@ from untrained_recon.errors import (
     NoImagingDataError,
     NonFiniteError,
     ProtocolError,
+    SamplingError,
 )
 from untrained_recon.wire import CLOSE, CONFIG, HEADER
 
@@ -208,7 +209,7 @@ def test_configurations_that_cannot_be_read_are_refused() -> None:
     for config, message in (
         (b"<configuration", "not XML"),
         (b"<c><property/></c>", "without a name"),
-        (b"<c><a/><a/></c>", "twice: a"),
+        (b"<c><a/><a/></c>", "twice: 'a'"),
     ):
         with pytest.raises(ProtocolError, match=message):
             properties_of(config)
@@ -243,3 +244,22 @@ def test_a_target_that_does_not_load_is_an_error(scan: tuple[bytes, list[ismrmrd
                 answer = b"".join(iter(lambda: host.recv(65536), b""))
             assert process.wait(60) == 1
     assert b"No module named 'gadgets.nothing'" in answer
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    for name in ("numpy", "ismrmrd", "gadgetron", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the current folder')\n")
+    command = [sys.executable, "-m", "gadgets", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_image_without_its_centre_costs_itself_alone() -> None:
+    protocol = Protocol()
+    ksp = measure(body(), protocol)
+    hollow = sampled_lines(protocol, 1, 0)
+    hollow[:, 12:20] = False
+    lines = [readouts(ksp, protocol, hollow if n == 0 else np.ones((1, 32), bool), slice=n) for n in range(2)]
+    answer = run(header_of(protocol), [acq for image in lines for acq in image])
+    assert [image.slice for image in answer.images] == [1]
+    assert_refused(answer, SamplingError, "slice 0: the centre of k-space was not sampled: 8 lines around it are missing")

@@ -10,9 +10,10 @@ from untrained_recon import __version__
 from untrained_recon.assemble import assemble
 from untrained_recon.cautions import SENTENCES, Caution
 from untrained_recon.config import ScanConfig, load_config
+from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.header import parse_header
 from untrained_recon.images import doubts, image_number, series_index, to_image
-from untrained_recon.types import EvidenceMap, Header, ImageIndex, KSpace, Reconstruction
+from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
 
 CONFIG = load_config("fast", {"seed": "7"})
 
@@ -36,7 +37,7 @@ def recon(shape: tuple[int, int] = (64, 48)) -> Reconstruction:
         loss=0.25,
         refinements=20,
         refinement_stop="discrepancy",
-        held_out_error=0.5,
+        held_out_chi2=0.5,
         chi2=1.5,
         seconds=1.5,
         device="cpu",

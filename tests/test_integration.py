@@ -3,6 +3,7 @@
 import shutil
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.helpers import Server
 from tests.test_service import running
 from untrained_recon.cases import EDITS, Case, CaseFile, load_cases
 from untrained_recon.cli import cli
-from untrained_recon.errors import ConfigError
+from untrained_recon.errors import ConfigError, ReplayError
+from untrained_recon.host import exchange
 from untrained_recon.integration import NO_SUCH_PRESET, Outcome, Target, check, play
 from untrained_recon.wire import CLOSE, ERROR, IMAGE
 
@@ -134,6 +136,62 @@ def test_stray_output_is_found() -> None:
     outcome = Outcome(images=[image, image], others=1, stray="7 bytes came after CLOSE")
     found = [f.text for f in check(Case(Path(), file), outcome, waveforms=0)]
     assert found == ["2 images came, 1 were due", "1 waveforms came back, 0 were sent", "7 bytes came after CLOSE"]
+
+
+def test_a_window_of_other_pixels_is_found() -> None:
+    image = ismrmrd.Image.from_array(np.arange(256, dtype=np.uint16).reshape(16, 16), transpose=False)
+    file = CaseFile.model_validate({"description": "", "raw": "x.h5", "expect": {"images": 1}})
+    for centre, findings in ((128, []), (32, ["wrong window"]), (2000, ["wrong window"])):
+        image.meta = {"GADGETRON_WindowCenter": str(centre), "GADGETRON_WindowWidth": str(2 * centre)}
+        assert [f.kind for f in check(Case(Path(), file), Outcome(images=[image]), waveforms=0)] == findings
+    image.meta = {}
+    assert not list(check(Case(Path(), file), Outcome(images=[image]), waveforms=0))
+
+
+def slowly(acq: ismrmrd.Acquisition) -> Iterator[ismrmrd.Acquisition]:
+    for _ in range(5):
+        time.sleep(0.1)
+        yield acq
+
+
+def test_an_error_that_comes_while_the_scan_is_sent_is_found() -> None:
+    file = CaseFile.model_validate({"description": "", "raw": "x.h5", "expect": {"error": "ConfigError"}})
+    acq = ismrmrd.Acquisition.from_array(np.ones((1, 8), np.complex64))
+    for hasty in (True, False):
+        ours, theirs = socket.socketpair()
+        with theirs, ThreadPoolExecutor(1) as pool, ours:
+
+            def answer(hasty: bool = hasty, theirs: socket.socket = theirs) -> None:
+                while not hasty and not theirs.recv(1 << 16).endswith(struct.pack("<H", CLOSE)):
+                    pass
+                theirs.sendall(OURS)
+
+            pool.submit(answer)
+            outcome = Outcome()
+            try:
+                list(exchange(ours, b"<a/>", b"<b/>", slowly(acq)))
+            except ReplayError as error:
+                outcome.error = str(error)
+        assert [f.kind for f in check(Case(Path(), file), outcome, waveforms=0)] == (["early error"] if hasty else [])
+
+
+def test_a_server_gets_the_output_pace_and_compression_of_a_case(tmp_path: Path) -> None:
+    sent: list[bytes] = []
+
+    def answer(data: bytes) -> bytes:
+        sent.append(data)
+        return OURS
+
+    cases = write_case(tmp_path, output="uint16", precision=12, repeat=2, expect={"error": "ConfigError"})
+    with Server(answer, clients=3) as server:
+        result = run(cases, "--server", server.address)
+    assert result.exit_code == 0, result.output
+    assert len(sent) == 3  # the probe, and the scan twice
+    assert b"FloatToUShortGadget" in sent[1]
+    (start,) = struct.unpack_from("<I", sent[1], 2)
+    (length,) = struct.unpack_from("<I", sent[1], 8 + start)
+    head = ismrmrd.AcquisitionHeader.from_buffer_copy(sent[1], 14 + start + length)
+    assert head.is_flag_set(ismrmrd.ACQ_COMPRESSION2)
 
 
 def test_something_after_close_is_stray(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from untrained_recon.config import NetworkConfig, load_config
+from untrained_recon.config import ComputeConfig, NetworkConfig, load_config
+from untrained_recon.errors import ConfigError
+from untrained_recon.kinds import KINDS, Kind
 from untrained_recon.networks import DeepDecoder, ImageGenerator, build_network, layer_sizes, to_complex
 
 SMALL = {
@@ -163,3 +165,25 @@ def test_to_complex_pairs_neighbouring_channels() -> None:
     channels = torch.arange(8.0).reshape(4, 1, 2)
     expected = torch.tensor([[[0 + 2j, 1 + 3j]], [[4 + 6j, 5 + 7j]]])
     assert torch.equal(to_complex(channels), expected)
+
+
+def test_a_row_of_the_table_is_all_that_a_network_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(
+        settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+    ) -> ImageGenerator:
+        return ImageGenerator([nn.Conv2d(settings.channels, out_channels, 1)], torch.ones(1, settings.channels, *out_size))
+
+    monkeypatch.setitem(KINDS, "own", Kind(build, lambda settings: "own takes 2 layers" if settings.layers != 2 else ""))
+    network = build_network(NetworkConfig(kind="own", layers=2), 4, (8, 6), torch.Generator())
+    assert network().shape == (4, 8, 6)
+    assert load_config("fast", {"network.kind": "own", "network.layers": "2"}).network.kind == "own"
+    with pytest.raises(ConfigError, match=r"network: .*own takes 2 layers"):
+        load_config("fast", {"network.kind": "own"})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_row_builds(name: str) -> None:
+    settings = NetworkConfig(kind=name, layers=4, channels=8)
+    for path in ("fast", "plain"):
+        compute = ComputeConfig(path=path, precision="float32")
+        assert build_network(settings, 2, (16, 12), torch.Generator(), compute)().shape == (2, 16, 12)

@@ -1,3 +1,7 @@
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,8 @@ import pytest
 from tests.helpers import read_raw
 from tests.layouts import aligned, big_endian, copy_raw, rewritten, wide, without
 from untrained_recon.errors import RawFileError
-from untrained_recon.rawfile import ImageFile, RawFile, read_images
+from untrained_recon.imagefile import image_file
+from untrained_recon.rawfile import RawFile, read_images
 
 
 def test_acquisitions_are_read_as_ismrmrd_reads_them(small_scan: Path) -> None:
@@ -207,20 +212,46 @@ def test_what_cannot_be_read_is_named(damage: Callable[[h5py.Group], None], mess
         read_raw(path)
 
 
-def test_an_image_file_appears_only_when_it_is_committed(tmp_path: Path) -> None:
+def test_an_image_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "out.h5"
     image = ismrmrd.Image.from_array(np.ones((4, 3), np.float32), transpose=False)
     image.meta = {"name": "ü"}
-    with ImageFile(path, b"<x/>") as out:
-        out.append_image(0, image)
-        assert not path.exists()
+
+    def broken_off() -> None:
+        with image_file(path, b"<x/>") as out:
+            out.append_image(0, image)
+            assert not path.exists()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken_off()
     assert list(tmp_path.iterdir()) == []
-    with ImageFile(path, b"<x/>") as out:
+    with image_file(path, b"<x/>") as out:
         out.append_image(0, image)
-        out.commit()
     assert list(tmp_path.iterdir()) == [path]
     (found,) = read_images(path, 0)
     np.testing.assert_array_equal(found.data, image.data)
     assert found.meta["name"] == "ü"
     with pytest.raises(RawFileError, match="no series image_1"):
         read_images(path, 1)
+
+
+def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    here = socket.gethostname()
+    gone = [tmp_path / f".out.h5.{here}.{process.pid}.abc.part", tmp_path / ".out.h5.another.1.abc.part"]
+    kept = [
+        tmp_path / f".out.h5.{here}.{os.getpid()}.abc.part",
+        tmp_path / ".out.h5.another.1.new.part",
+        tmp_path / ".out.h5.part",
+        tmp_path / f".other.h5.{here}.{process.pid}.abc.part",
+    ]
+    for path in (*gone, *kept):
+        path.mkdir()
+    os.utime(gone[1], (0, 0))
+    with image_file(out, b"<ismrmrdHeader/>"):
+        pass
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []

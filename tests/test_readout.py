@@ -7,10 +7,11 @@ import sigpy
 
 from tests.conftest import SMALL
 from tests.helpers import acquisition, header_xml
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.header import parse_header
 from untrained_recon.readout import Readout, place, to_grid
-from untrained_recon.types import ComplexArray, Encoding
+from untrained_recon.types import ComplexArray
 
 ENCODING = parse_header(header_xml(SMALL)).encodings[0]  # 64 lines, readout 96 of which 48 are kept
 

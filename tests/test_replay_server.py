@@ -1,5 +1,6 @@
 """Replay as the client of a running server, played here by a stand-in."""
 
+import socket
 import struct
 from pathlib import Path
 
@@ -95,3 +96,14 @@ def test_the_output_never_replaces_the_raw_data(small_scan: Path) -> None:
     assert isinstance(result.exception, RawFileError)
     assert "would replace the raw data" in str(result.exception)
     assert small_scan.read_bytes() == before
+
+
+def test_a_server_that_falls_silent_is_given_up(small_scan: Path, tmp_path: Path) -> None:
+    (tmp_path / "chain.xml").write_bytes(CHAIN)
+    with socket.create_server(("localhost", 0)) as server:  # takes the connection, and nothing comes of it
+        address = f"localhost:{server.getsockname()[1]}"
+        command = ["replay", str(small_scan), "-o", str(tmp_path / "out.h5"), "--server", address, "--timeout", "0.3"]
+        result = CliRunner().invoke(cli, [*command, "--chain", str(tmp_path / "chain.xml")])
+    assert isinstance(result.exception, ReplayError)
+    assert str(result.exception) == "nothing came for 0.3 s"
+    assert not (tmp_path / "out.h5").exists()

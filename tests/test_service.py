@@ -35,7 +35,7 @@ from untrained_recon.config import Config, ScanConfig
 from untrained_recon.errors import ConfigError, FitError, ServiceStoppedError
 from untrained_recon.header import parse_header
 from untrained_recon.pool import FitPool, Task, reconstruct_on
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.wire import CLOSE
 

@@ -1,5 +1,7 @@
 import dataclasses
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +12,14 @@ from untrained_recon.assemble import assemble
 from untrained_recon.baselines import zero_filled
 from untrained_recon.config import Config, ScanConfig, load_config
 from untrained_recon.errors import FitError
+from untrained_recon.fit import FitResult
+from untrained_recon.fit import fit as real_fit
 from untrained_recon.header import parse_header
+from untrained_recon.masks import line_codes
 from untrained_recon.metrics import nrmse
 from untrained_recon.neighbour import Neighbour
-from untrained_recon.operators import rss
+from untrained_recon.operators import fft2, rss
+from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.solve import solve, solve_without_network
 from untrained_recon.types import KSpace
@@ -140,3 +146,109 @@ def test_the_fallback_does_not_take_the_settings_of_another_method(data: KSpace)
 def test_no_time_left_is_an_error_here(data: KSpace) -> None:
     with pytest.raises(FitError, match="time budget of the scan is spent"):
         solve(data, config(), CPU, None, 0.0)
+
+
+def early(data: KSpace, img: torch.Tensor | None = None, **changes: str) -> Solution:
+    """Solved with a fit that time ends after one iteration; with this image instead of its own."""
+
+    def fit(*args: Any, **named: Any) -> FitResult:
+        found = real_fit(*args, **named)
+        return dataclasses.replace(found, img=found.img if img is None else img, stop_reason="time budget")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("untrained_recon.runs.fit", fit)
+        return solved(data, fit__iterations="1", **changes)
+
+
+def codes(solution: Solution) -> list[str]:
+    return [caution.code for caution in solution.cautions]
+
+
+def test_a_healthy_scan_raises_no_caution(data: KSpace) -> None:
+    found = solved(data, refine__iterations="15")
+    assert (codes(found), found.map_sets, found.method) == ([], 1, "maps")
+    assert found.held_out_chi2 > 0.5
+    assert codes(solved(data, recon__method="cg-sense")) == []
+
+
+@pytest.mark.parametrize("refinements", ["0", "10"])
+@pytest.mark.parametrize("lr", ["10", "1000"])
+def test_a_fit_that_runs_away_without_overflow_becomes_cg_sense(lr: str, refinements: str, data: KSpace, truth: np.ndarray) -> None:
+    settings = {"fit__lr": lr, "fit__schedule": "constant", "refine__iterations": refinements}
+    found = solved(data, **settings)
+    assert found.method == "cg-sense"
+    assert "the fit ran away" in found.fallback_reason
+    assert nrmse(rss(found.coil_imgs).numpy(), truth) < 0.6 * nrmse(zero_filled(data), truth)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"fit__lr": "1e-6"}, {"network__channels": "1"}, {"fit__iterations": "1"}, {"fit__weighting": "2"}], ids=str
+)
+def test_no_setting_gives_a_wrong_image_in_silence(settings: dict[str, str], data: KSpace, truth: np.ndarray) -> None:
+    assert "model-misfit" in codes(solved(data, **settings)) or settings == {"fit__weighting": "2"}
+    refined = solved(data, refine__iterations="20", **settings)
+    assert codes(refined) == []
+    assert nrmse(rss(refined.coil_imgs).numpy(), truth) < 0.5 * nrmse(zero_filled(data), truth)
+
+
+def test_out_of_time_the_better_of_two_images_is_delivered(data: KSpace) -> None:
+    conventional = early(data, fit__time_budget_s="1000")
+    assert (conventional.method, conventional.stop_reason, codes(conventional)) == ("cg-sense", "time budget", ["time-budget"])
+    assert "time budget ended after 1 iterations" in conventional.fallback_reason
+    good = solved(data, refine__iterations="20", recon__data_consistency="false")
+    assert good.mps is not None
+    img = (good.mps.conj() * good.coil_imgs).sum(dim=0, keepdim=True)
+    kept = early(data, img, fit__time_budget_s="1000")
+    assert (kept.method, kept.fallback_reason, codes(kept)) == ("maps", "", ["time-budget"])
+
+
+def test_out_of_time_the_refinement_starts_from_the_better_image(data: KSpace, truth: np.ndarray) -> None:
+    found = early(data, fit__time_budget_s="1000", refine__iterations="20")
+    assert (found.method, found.refinements, codes(found)) == ("maps", 20, [])
+    assert nrmse(rss(found.coil_imgs).numpy(), truth) < 0.5 * nrmse(zero_filled(data), truth)
+
+
+def test_out_of_time_without_maps_any_prediction_beats_none(data: KSpace) -> None:
+    coils = {"recon__mode": "coils", "fit__time_budget_s": "1000"}
+    assert early(data, torch.from_numpy(data.ksp), **coils).method == "zero-filled"
+    good = solved(data, recon__mode="coils", recon__data_consistency="false").coil_imgs
+    assert early(data, good, **coils).method == "coils"
+
+
+def test_dead_coils_are_not_in_the_record(data: KSpace) -> None:
+    settings = {"recon__mode": "separate", "fit__iterations": "8", "recon__held_out": "0.2", "refine__iterations": "2"}
+    dead = dataclasses.replace(
+        data, ksp=np.concatenate([data.ksp[:2], 0 * data.ksp[:1]]), calib=np.concatenate([data.calib[:2], 0 * data.calib[:1]])
+    )
+    two = dataclasses.replace(data, ksp=data.ksp[:2], calib=data.calib[:2])
+    found, expected = solved(dead, **settings), solved(two, **settings)
+    assert (found.stop_reason, found.refinement_stop, found.iterations) == ("iterations", "discrepancy", 16)
+    assert (found.loss, found.chi2, found.held_out_chi2) == (expected.loss, expected.chi2, expected.held_out_chi2)
+    assert not math.isnan(found.loss + found.chi2 + found.held_out_chi2)
+
+
+def test_a_folded_field_of_view_takes_two_sets_by_itself_and_says_so_where_it_may_not(data: KSpace) -> None:
+    full = coil_maps((96, 64), 8) * head((96, 64), 0.0, 1) + draw_noise(
+        coil_covariance(8, 0.005), (96, 64), np.random.default_rng(1)
+    )
+    folded = full[:, 12:-12].copy()
+    folded[:, :12] += full[:, -12:]
+    folded[:, -12:] += full[:, :12]
+    ksp = fft2(torch.from_numpy(folded)).numpy()
+    mask = np.repeat((line_codes(72, "equispaced", 3, 16, np.random.default_rng(0)) > 0)[:, None], 64, axis=1)
+    encoding = dataclasses.replace(
+        data.encoding, encoded_shape=mask.shape, recon_shape=mask.shape, encoded_fov=(5.0,) * 3, recon_fov=(5.0,) * 3
+    )
+    scan = dataclasses.replace(
+        data, ksp=ksp * mask, calib=ksp * mask, mask=mask, calib_mask=mask, encoding=encoding, prewhitened=False
+    )
+    auto, forced = (solved(scan, refine__iterations="20", fit__iterations="10", maps__sets=sets) for sets in ("auto", "1"))
+    assert (auto.map_sets, codes(auto)) == (2, [])
+    assert (forced.map_sets, set(codes(forced))) == (1, {"model-misfit"})
+    errors = [nrmse(rss(found.coil_imgs).numpy(), np.linalg.norm(folded, axis=0)) for found in (auto, forced)]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_missing_maps_are_said(data: KSpace) -> None:
+    calib_mask = np.zeros_like(data.mask)
+    assert codes(solved(dataclasses.replace(data, calib_mask=calib_mask), fit__iterations="3"))[0] == "maps-missing"

@@ -9,7 +9,8 @@ import pytest
 
 from tests.helpers import read_raw
 from untrained_recon.config import Config
-from untrained_recon.errors import ConfigError, NonFiniteError
+from untrained_recon.errors import ConfigError, HostGoneError, NonFiniteError
+from untrained_recon.jobs import LocalJobs
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.solve import CPU
 from untrained_recon.stream import Session, resolve
@@ -163,3 +164,23 @@ def test_settings_come_from_the_hosts_properties() -> None:
     assert (config.name, config.fit.iterations, device) == ("fast", 7, CPU)
     with pytest.raises(ConfigError):
         resolve({"device": "tpu"})
+
+
+def test_a_scan_that_was_abandoned_begins_no_more_fits(session: Session, small_scan: Path) -> None:
+    jobs = HeldJobs()
+    session.abandon(jobs)
+    with pytest.raises(HostGoneError):
+        list(session.images(session.assemble([read_raw(small_scan)[1]]), ["magnitude"], jobs))
+    assert jobs.submitted == []
+    assert jobs.cancelled
+
+
+def test_fits_of_this_process_are_given_up_when_nobody_wants_them(small_scan: Path) -> None:
+    xml, acquisitions = read_raw(small_scan)
+    session = Session(xml, {**QUICK, "fit.iterations": "1000000"})
+    with LocalJobs(CPU) as jobs:
+        (data, *_) = session.assemble([acquisitions])
+        running = jobs.submit("scan", data, session.config, 600.0)
+        threading.Timer(0.3, jobs.cancel, ["scan"]).start()
+        with pytest.raises(HostGoneError):
+            running.result(60)

@@ -17,7 +17,7 @@ from untrained_recon.errors import EncodingError, HeaderError, NoImagingDataErro
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import nrmse
 from untrained_recon.pipeline import reconstruct
-from untrained_recon.simulate import simulate
+from untrained_recon.simulation import simulate
 from untrained_recon.solve import CPU
 from untrained_recon.study.files import find_volumes, open_volume
 from untrained_recon.study.sampling import sample, truth
@@ -129,6 +129,7 @@ def test_a_sampled_slice_is_what_the_pipeline_takes(tmp_path: Path) -> None:
         assert recon.magnitude.shape == truth(ksp, volume.encoding).shape == (32, 32)
         with pytest.raises(RawFileError, match=r"knee\.h5: the mask has shape \(32,\), the k-space 36 lines"):
             sample(ksp, lines[:32], volume, 1)
+    ksp = random_ksp((3, 36, 64))
     np.save(tmp_path / "full.npy", ksp)
     with open_volume(tmp_path / "full.npy") as volume:
         recon = reconstruct(sample(volume[0], np.ones(36, bool), volume, 0), config, CPU)

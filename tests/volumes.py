@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from untrained_recon.elements import encoding_element
-from untrained_recon.types import ComplexArray, Encoding, ImageIndex
+from untrained_recon.encoding import Encoding, ImageIndex
+from untrained_recon.types import ComplexArray
 
 
 def random_ksp(shape: tuple[int, ...], seed: int = 0) -> ComplexArray:

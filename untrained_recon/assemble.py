@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import ismrmrd
 
@@ -11,9 +10,10 @@ from untrained_recon.calibration import Calibration
 from untrained_recon.columns import Columns, settle
 from untrained_recon.completion import Completion
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex, TimeRanges
 from untrained_recon.errors import (
+    AcquisitionError,
     ChannelCountError,
-    EncodingError,
     LateAcquisitionError,
     NoImagingDataError,
     NoiseError,
@@ -22,10 +22,19 @@ from untrained_recon.errors import (
 from untrained_recon.failures import Failures
 from untrained_recon.gridding import Lines, Samples, gridded, kspace
 from untrained_recon.lines import repeated, without_zero_lines
+from untrained_recon.membership import begins_image, encoding_of, image_index, is_imaging
 from untrained_recon.noise import NoiseScan
-from untrained_recon.readout import describe, is_beyond_matrix, is_calibration_only, is_noise, is_object_line, other_kind, place
+from untrained_recon.readout import (
+    describe,
+    is_beyond_matrix,
+    is_compressed,
+    is_noise,
+    is_object_line,
+    other_kind,
+    place,
+)
 from untrained_recon.scope import Scope
-from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
+from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
@@ -64,37 +73,6 @@ def assemble(
         assembler.end()
 
 
-def image_index(acq: Any, settings: ScanConfig) -> ImageIndex:
-    """The image that a readout (or its header) belongs to; segments share one, and averages unless they are kept apart."""
-    idx = acq.idx
-    average = 0 if settings.average else idx.average
-    return ImageIndex(acq.encoding_space_ref, average, idx.slice, idx.contrast, idx.phase, idx.repetition, idx.set)
-
-
-def is_imaging(acq: ismrmrd.Acquisition, header: Header) -> bool:
-    """Whether a readout contributes to an image: a Cartesian line that is not part of a separate calibration scan."""
-    if not is_object_line(acq):
-        return False
-    return not (is_calibration_only(acq) and encoding_of(acq, header).separate_calibration)
-
-
-def begins_image(acq: ismrmrd.Acquisition, header: Header) -> bool:
-    """Whether an image is due once a readout came: where there are several encoding spaces, one that holds nothing but
-    calibration lines is a reference scan for the others.
-    """
-    return is_imaging(acq, header) and not (len(header.encodings) > 1 and is_calibration_only(acq))
-
-
-def encoding_of(acq: ismrmrd.Acquisition, header: Header) -> Encoding:
-    """The encoding space of a readout. Raises EncodingError when the header has no such space, its refusal where it has one."""
-    number, count = acq.encoding_space_ref, len(header.encodings)
-    if number >= count:
-        raise EncodingError(f"{describe(acq)} refers to encoding space {number}; the header has {count}")
-    if (refusal := header.encodings[number].refusal) is not None:
-        raise refusal
-    return header.encodings[number]
-
-
 class Assembler:
     """State of one scan: see :func:`assemble`."""
 
@@ -116,6 +94,11 @@ class Assembler:
 
     def add(self, acq: ismrmrd.Acquisition) -> list[ImageIndex]:
         """Take one acquisition; return the images that can be closed now."""
+        if is_compressed(acq):
+            raise AcquisitionError(
+                f"{describe(acq)} is still compressed; its chain needs the reader GadgetIsmrmrdAcquisitionMessageReader of "
+                "gadgetron_mricore, or a client without -P and -T"
+            )
         if is_noise(acq):
             if self._done:
                 raise NoiseError(
@@ -217,6 +200,7 @@ class Assembler:
             gridded(readouts, encoding, columns, self._noise, lines.reference.sample_time_us),
             calibration,
             bool(self._noise),
+            TimeRanges.of(lines.stamps),
             self._settings,
             cautions,
             (*columns.notes, *notes),

@@ -7,7 +7,7 @@ scans.
 =================  ===============================  =====================================================================
 method             R(x)                             solved by
 =================  ===============================  =====================================================================
-cg-sense           ``½ ‖x‖²``                       sigpy, conjugate gradients [Pruessmann et al., MRM 46:638, 2001]
+cg-sense           ``½ ‖x‖²``                       :mod:`untrained_recon.conjugate`, on any device; the others on the CPU
 l1-wavelet         ``‖W x‖₁``, db2                  sigpy, FISTA [Lustig et al., MRM 58:1182, 2007]
 tv                 ``Σ |∇x|``, isotropic, circular  sigpy, primal-dual hybrid gradients [Block et al., MRM 57:1086, 2007]
 bart-l1-wavelet    ``‖W x‖₁``, db2, random shifts   BART's ``pics``, FISTA
@@ -25,7 +25,7 @@ import sigpy
 import sigpy.mri
 import torch
 
-from untrained_recon import bart
+from untrained_recon import bart, conjugate
 from untrained_recon.errors import ConfigError
 from untrained_recon.operators import Sense, ifft2, rss, to_recon_matrix
 from untrained_recon.types import BoolArray, ComplexArray, FloatArray, KSpace
@@ -34,8 +34,10 @@ from untrained_recon.types import BoolArray, ComplexArray, FloatArray, KSpace
 SIGMA = 0.1  # dual step of the primal-dual method: 1.7 % and 0.05 % after 200 iterations; with sigpy's 1, 6.8 % at λ 0.01
 RHO = 0.05  # penalty of BART's ADMM: 2.4 % and 0.2 % after 100 iterations; with BART's own 0.5, 8.0 % and 1.4 % after 200
 
-Solver = Callable[[ComplexArray, ComplexArray, BoolArray, float, int], ComplexArray]
-"""``(ksp, mps, mask, lamda, iterations) -> img``, shapes and types as for :func:`solve`; ``ksp`` is scaled already."""
+CPU = torch.device("cpu")
+
+Solver = Callable[[ComplexArray, ComplexArray, BoolArray, float, int, torch.device], ComplexArray]
+"""``(ksp, mps, mask, lamda, iterations, device) -> img``, shapes and types as for :func:`solve`; ``ksp`` is scaled already."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,13 @@ class Method:
 
 
 def solve(
-    method: str, ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float = 0.0, iterations: int = 0
+    method: str,
+    ksp: ComplexArray,
+    mps: ComplexArray,
+    mask: BoolArray,
+    lamda: float = 0.0,
+    iterations: int = 0,
+    device: torch.device = CPU,
 ) -> ComplexArray:
     """Reconstruct one image.
 
@@ -59,6 +67,7 @@ def solve(
         mask: bool ``(n_y, n_x)``, True where sampled.
         lamda: Weight of the regularisation; 0: the method's default.
         iterations: Iterations; 0: the method's default.
+        device: Where to compute; the others than ``cg-sense`` do on the CPU whatever it is.
 
     Returns:
         complex64 ``(n_y, n_x)`` in the units of the data.
@@ -69,17 +78,19 @@ def solve(
     """
     if method not in METHODS:
         raise ConfigError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
-    scale = data_scale(ksp, mps, mask)
+    scale = data_scale(ksp, mps, mask, device)
     if scale == 0:
         return np.zeros(mask.shape, np.complex64)
     chosen = METHODS[method]
-    img = chosen.solver((ksp / scale).astype(np.complex64), mps, mask, lamda or chosen.lamda, iterations or chosen.iterations)
+    scaled = (ksp / scale).astype(np.complex64)
+    img = chosen.solver(scaled, mps, mask, lamda or chosen.lamda, iterations or chosen.iterations, device)
     return (scale * img).astype(np.complex64)
 
 
-def data_scale(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray) -> float:
+def data_scale(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, device: torch.device = CPU) -> float:
     """99th percentile of the magnitude of the zero-filled image ``S^H F^H M y``; its maximum where that is 0."""
-    img = Sense(torch.from_numpy(mps), torch.from_numpy(mask)).adjoint(torch.from_numpy(ksp)).abs().numpy()
+    operator, samples = _on(device, ksp, mps, mask)
+    img = operator.adjoint(samples).abs().cpu().numpy()
     return float(np.percentile(img, 99)) or float(img.max())
 
 
@@ -89,12 +100,21 @@ def zero_filled(data: KSpace) -> FloatArray:
     return img
 
 
-def _cg_sense(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
-    app = sigpy.mri.app.SenseRecon(ksp, mps, lamda=lamda, weights=_weights(mask), max_iter=iterations, show_pbar=False)
-    return app.run()
+def _on(device: torch.device, ksp: ComplexArray, mps: ComplexArray, mask: BoolArray) -> tuple[Sense, torch.Tensor]:
+    samples, maps, sampled = (torch.from_numpy(array).to(device) for array in (ksp, mps, mask))
+    return Sense(maps, sampled), samples
 
 
-def _l1_wavelet(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
+def _cg_sense(
+    ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, device: torch.device
+) -> ComplexArray:
+    img: ComplexArray = conjugate.cg_sense(*_on(device, ksp, mps, mask), lamda, iterations).cpu().numpy()
+    return img
+
+
+def _l1_wavelet(
+    ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device
+) -> ComplexArray:
     # the step is known: sigpy would estimate the operator's norm from global random numbers
     app = sigpy.mri.app.L1WaveletRecon(
         ksp, mps, lamda, weights=_weights(mask), wave_name="db2", alpha=1, max_iter=iterations, show_pbar=False
@@ -102,7 +122,7 @@ def _l1_wavelet(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: fl
     return app.run()
 
 
-def _tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
+def _tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device) -> ComplexArray:
     # sigpy's TotalVariationRecon sums |∂y| + |∂x|; BART and the paper take the length of the gradient
     weights = _weights(mask)
     gradient = sigpy.linop.FiniteDifference(mask.shape)
@@ -132,15 +152,19 @@ class _GradientLength(sigpy.prox.Prox):  # type: ignore[misc] # sigpy has no typ
         return gradients * shortened.astype(np.float32)
 
 
-def _bart_l1_wavelet(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
+def _bart_l1_wavelet(
+    ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device
+) -> ComplexArray:
     return bart.pics(["-w", "1", "-R", f"W:3:0:{lamda:.9g}", "-i", str(iterations)], ksp, mps, mask)
 
 
-def _bart_tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
+def _bart_tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device) -> ComplexArray:
     return bart.pics(["-w", "1", "-u", f"{RHO:g}", "-R", f"T:3:0:{lamda:.9g}", "-i", str(iterations)], ksp, mps, mask)
 
 
-def _paper_tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int) -> ComplexArray:
+def _paper_tv(
+    ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device
+) -> ComplexArray:
     return bart.pics(["-S", "-R", f"T:7:0:{lamda:.9g}", f"-i{iterations}"], ksp, mps, mask)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import ismrmrd
 
 from untrained_recon.errors import ReplayError
-from untrained_recon.host import GadgetProcess, exchange, server_connection
+from untrained_recon.gadget_process import GadgetProcess
+from untrained_recon.host import exchange, server_connection
 from untrained_recon.rawfile import RawFile
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.wire import configuration_xml
 
 START_TIMEOUT_S = 120.0

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from untrained_recon.compute import arithmetic, precision
 from untrained_recon.config import ComputeConfig, FitConfig, NetworkConfig
+from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.fit import Callback, Progress, fit
 from untrained_recon.meter import now, peak_memory
 from untrained_recon.networks import ImageGenerator, build_network, layer_sizes, to_complex
 from untrained_recon.operators import LinearOperator, Sense, fft2, ifft2
 from untrained_recon.phantom import coil_maps, head
-from untrained_recon.types import Encoding, ImageIndex, KSpace
+from untrained_recon.types import KSpace
 
 ACCELERATION, ACS = 4, 24
 SIGNAL = 100.0  # of the phantom, in standard deviations of the noise in the real part

@@ -1,23 +1,25 @@
 """Buffers that a host has sorted already (Gadgetron's ReconData) → the k-space of one image after the other."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.assemble import encoding_of, image_index
 from untrained_recon.calibration import calibration_key
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import EncodingError, NoImagingDataError, NonFiniteError, ReconError
+from untrained_recon.encoding import Encoding, Header, ImageIndex, TimeRanges
+from untrained_recon.errors import NOT_FINITE, EncodingError, NoImagingDataError, NonFiniteError, ReconError
 from untrained_recon.failures import Failures
 from untrained_recon.gridding import Samples, gridded, kspace
 from untrained_recon.lines import without_zero_lines
-from untrained_recon.readout import Readout, describe, is_calibration_only, kept_samples, line_of, partition_of
-from untrained_recon.types import Encoding, Header, ImageIndex, KSpace
+from untrained_recon.membership import encoding_of, image_index
+from untrained_recon.readout import Readout, describe, is_calibration_only, kept_samples, line_of, partition_of, stamps_of
+from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
+from untrained_recon.types import BoolArray, KSpace
 
 Cell = tuple[int, int, int]
 """Place along N, S and LOC."""
@@ -65,7 +67,7 @@ class Buffer:
         n, s, loc = cell
         samples = self.data[kept, place[0], place[1], :, n, s, loc]
         if not np.isfinite(samples).all():
-            raise NonFiniteError(f"{describe(head)} holds NaN or Inf samples; check the receive chain and repeat the scan")
+            raise NonFiniteError(f"{describe(head)} holds NaN or Inf samples; {NOT_FINITE}")
         return Readout(*target, center=n_x // 2 - kept.start, before=n_x // 2, after=n_x - n_x // 2, data=samples.T)
 
 
@@ -75,12 +77,21 @@ def image_grid(data: Buffer, settings: ScanConfig) -> tuple[int, int, int]:
     return n, s, loc
 
 
-def kspaces(data: Buffer, ref: Buffer | None, header: Header, settings: ScanConfig) -> Iterator[KSpace]:
+def kspaces(
+    data: Buffer, ref: Buffer | None, header: Header, settings: ScanConfig, references: Sequence[Buffer] = ()
+) -> Iterator[KSpace]:
     """The images of a buffer, N fastest, then S, then LOC.
 
     Calibration-only lines are in ``ref`` alone: embedded ones belong to the image and are merged, separate ones only calibrate. A
     row of ``ref`` lies where its header says, which need not be its place in the array. Where undersampling is interleaved over
     repetitions, phases or contrasts that lie in the same buffer, their mean calibrates.
+
+    Args:
+        data: The images.
+        ref: Their calibration lines.
+        header: The scan's header.
+        settings: Whether averages are averaged, and how readouts are read.
+        references: Calibration lines of encoding spaces without images, for images that have none of their own.
 
     Raises:
         EncodingError: The buffer or a line does not fit the encoded matrix. This and other errors of single images come after all
@@ -88,12 +99,12 @@ def kspaces(data: Buffer, ref: Buffer | None, header: Header, settings: ScanConf
         NonFiniteError: A line holds NaN or Inf samples.
         NoImagingDataError: An image without any acquired line.
     """
-    yield from _Sorted(data, ref, header, settings).kspaces()
+    yield from _Sorted(data, ref, header, settings, references).kspaces()
 
 
 def indices(data: Buffer, header: Header, settings: ScanConfig) -> list[ImageIndex | None]:
     """Which images a buffer holds, in the order of :func:`kspaces`; None where that cannot be told."""
-    return _Sorted(data, None, header, settings).indices()
+    return _Sorted(data, None, header, settings, ()).indices()
 
 
 def _holds_averages(data: Buffer, axis: int) -> bool:
@@ -104,9 +115,17 @@ def _holds_averages(data: Buffer, axis: int) -> bool:
     return len({averages(position) for position in range(data.headers.shape[2 + axis])}) > 1
 
 
+def _rows(readouts: list[Readout], encoding: Encoding) -> BoolArray:
+    rows = np.zeros(encoding.encoded_shape[0], bool)
+    rows[[readout.line for readout in readouts]] = True
+    return rows
+
+
 class _Sorted:
-    def __init__(self, data: Buffer, ref: Buffer | None, header: Header, settings: ScanConfig) -> None:
-        self._data, self._ref, self._header, self._settings = data, ref, header, settings
+    def __init__(
+        self, data: Buffer, ref: Buffer | None, header: Header, settings: ScanConfig, references: Sequence[Buffer]
+    ) -> None:
+        self._data, self._ref, self._header, self._settings, self._references = data, ref, header, settings, references
         self._calibrated: dict[ImageIndex, Samples] = {}
 
     def kspaces(self) -> Iterator[KSpace]:
@@ -145,11 +164,40 @@ class _Sorted:
         reference, encoding = self._reference(cells)
         index = image_index(reference, self._settings)
         readouts, cautions = without_zero_lines(self._readouts(cells, encoding))
-        samples, calibration = self._gridded(readouts, encoding), self._calibration(cells, index, encoding)
-        return kspace(index, encoding, reference, samples, calibration, False, self._settings, cautions)
+        calibration = self._calibration(cells, index, encoding)
+        notes: tuple[str, ...] = ()
+        if calibration is None and (encoding.separate_calibration or not calibrates_itself(_rows(readouts, encoding))):
+            calibration, notes = self._foreign(reference, encoding)
+        samples = gridded(readouts, encoding, self._columns(self._data, encoding))
+        times = TimeRanges.of(stamps_of(head) for cell in cells for _, _, head in self._data.lines(cell))
+        return kspace(index, encoding, reference, samples, calibration, False, times, self._settings, cautions, notes)
 
-    def _gridded(self, readouts: list[Readout], encoding: Encoding) -> Samples:
-        return gridded(readouts, encoding, Columns(self._data.data.shape[0]))
+    def _columns(self, buffer: Buffer, encoding: Encoding) -> Columns:
+        """The grid of a buffer's columns: the gadgets that make buffers expect oversampling to be gone, where it can be."""
+        oversampled, cut = encoding.encoded_shape[1], encoding.image_shape[1]
+        fits = buffer.data.shape[0] <= cut and self._settings.readout != "oversampled"
+        return Columns(cut if fits else oversampled)
+
+    def _foreign(self, reference: Any, encoding: Encoding) -> tuple[Samples | None, tuple[str, ...]]:
+        """Samples of the slice at the place of an image, of a reference scan in an encoding space of its own."""
+        slices: dict[tuple[int, Cell], Any] = {}
+        for number, buffer in enumerate(self._references):
+            for n, s, loc in np.ndindex(*buffer.headers.shape[2:]):
+                lines = list(buffer.lines((n, s, loc)))
+                if lines and (encoding_of(lines[0][2], self._header).partitions == 1) == (encoding.partitions == 1):
+                    slices[number, (n, s, loc)] = min(lines, key=lambda line: abs(line[0] - len(lines) // 2))[2]
+        found = nearest(reference, slices.values(), encoding.recon_fov[0])
+        for (number, cell), head in slices.items():
+            if found is not None and head is found:
+                buffer, source = self._references[number], encoding_of(head, self._header)
+                readouts = [
+                    buffer.readout((row, z), cell, h, (line_of(h, source), partition_of(h, source)))
+                    for row, z, h in buffer.lines(cell)
+                ]
+                samples = gridded(readouts, source, self._columns(buffer, source))
+                note = f"calibrated by the reference scan in encoding space {head.encoding_space_ref}"
+                return resampled(samples, source, encoding, shift(reference, head)), (note,)
+        return None, ()
 
     def _reference(self, cells: list[Cell]) -> tuple[Any, Encoding]:
         """Header of the line nearest to the centre of k-space, and its encoding space."""
@@ -157,10 +205,10 @@ class _Sorted:
         if not lines:
             raise NoImagingDataError("a buffer holds no acquired line (N {}, S {}, LOC {})".format(*cells[0]))
         n_x, n_y, n_z = self._data.data.shape[:3]
-        *_, reference = min(lines, key=lambda line: np.hypot(line[0] - n_y // 2, line[1] - n_z // 2))
+        *_, reference = min(lines, key=lambda line: (np.hypot(line[0] - n_y // 2, line[1] - n_z // 2), line[1], line[0]))
         encoding = encoding_of(reference, self._header)
         encoded_y, encoded_x = encoding.encoded_shape
-        if (n_y, n_z) != (encoded_y, encoding.partitions) or n_x not in (encoding.image_shape[1], encoded_x):
+        if (n_y, n_z) != (encoded_y, encoding.partitions) or n_x > encoded_x:
             raise EncodingError(
                 f"a buffer of {n_x} x {n_y} x {n_z} does not fit the encoded matrix of {encoded_x} x {encoded_y} x "
                 f"{encoding.partitions}"
@@ -193,14 +241,15 @@ class _Sorted:
     def _calibration(self, cells: list[Cell], index: ImageIndex, encoding: Encoding) -> Samples | None:
         if encoding.separate_calibration:
             readouts, _ = without_zero_lines(self._reference_readouts(cells, encoding))
-            return self._gridded(readouts, encoding) if readouts else None
+            columns = self._columns(self._ref or self._data, encoding)
+            return gridded(readouts, encoding, columns) if readouts else None
         if not encoding.interleaved:
             return None
         key = calibration_key(index, encoding)
         if key not in self._calibrated:
             group = [c for c in self._images() if calibration_key(self._index(c), encoding) == key]
             readouts, _ = without_zero_lines([r for c in group for r in self._readouts(c, encoding)])
-            self._calibrated[key] = self._gridded(readouts, encoding)
+            self._calibrated[key] = gridded(readouts, encoding, self._columns(self._data, encoding))
         return self._calibrated[key]
 
     def _index(self, cells: list[Cell]) -> ImageIndex:

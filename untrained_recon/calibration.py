@@ -6,11 +6,11 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from untrained_recon.encoding import Encoding, Header, ImageIndex
 from untrained_recon.errors import ReconError
 from untrained_recon.gridding import Lines, Samples
 from untrained_recon.readout import Readout, is_calibration, is_calibration_only
 from untrained_recon.reference import calibrates_itself, nearest, resampled, shift
-from untrained_recon.types import Encoding, Header, ImageIndex
 
 
 def calibration_key(index: ImageIndex, encoding: Encoding) -> ImageIndex:

@@ -17,8 +17,9 @@ from ismrmrd import xsd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.output import write_array
 from untrained_recon.rawfile import RawFile
-from untrained_recon.simulate import Simulation, simulate
+from untrained_recon.simulation import Simulation, simulate
 from untrained_recon.types import FloatArray
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
@@ -51,6 +52,10 @@ class CaseFile(_Part):
     edits: list[str] = Field([], description="what is done to the scan, in this order")
     config: dict[str, str | int | float | bool] = Field({}, description="settings of the reconstruction")
     input: Literal["acquisitions", "buckets", "buffers"] = Field("acquisitions", description="kind of input of a server's chain")
+    output: Literal["float", "uint16", "complex"] = Field("float", description="pixels that leave a server's chain")
+    pace_s: float = Field(0.0, ge=0, description="seconds before every readout, as from a scanner")
+    precision: int = Field(0, ge=0, le=31, description="bits of compressed readouts, as by the client's -P; 0: as they are")
+    repeat: int = Field(1, ge=1, description="times that the scan is played; each must end as expected")
     chain: str = Field("", description="chain in the case's folder for a server, instead of one made from input and config")
     targets: list[Literal["service", "server"]] = Field(["service", "server"], description="what the case can be played to")
     expect: Expectation
@@ -70,15 +75,18 @@ class Case:
 
     @property
     def reference(self) -> FloatArray | None:
-        """The reference images, float32, where there are any."""
+        """The reference images, float32, where there are any. Raises ConfigError where they cannot be read."""
         path = self.folder / REFERENCE
-        return np.load(path).astype(np.float32) if path.exists() else None
+        try:
+            return np.load(path).astype(np.float32) if path.exists() else None
+        except (OSError, ValueError, EOFError, AttributeError) as error:  # the last where it is an archive
+            raise ConfigError(f"{path}: cannot be read as .npy: {error}") from error
 
     def update(self, images: FloatArray) -> None:
-        """Write the reference anew. Raises ConfigError where its pixels do not fit."""
+        """Write the reference anew. Raises ConfigError where its pixels do not fit, RawFileError where it cannot be written."""
         if float(images.max()) > FLOAT16_MAX:
             raise ConfigError(f"{self.folder}: pixels up to {images.max():g} do not fit a float16 reference")
-        np.save(self.folder / REFERENCE, images.astype(np.float16))
+        write_array(self.folder / REFERENCE, images.astype(np.float16))
 
     def scan(self) -> Scan:
         """Header and items to send. Raises RawFileError, or ConfigError for a recipe that cannot be made."""
@@ -109,7 +117,7 @@ def load_cases(folder: Path) -> list[Case]:
 def _load(path: Path) -> CaseFile:
     try:
         file = CaseFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     unknown = sorted(set(file.edits) - set(EDITS))
     if unknown:

@@ -1,6 +1,7 @@
 """BART's array files: ``NAME.hdr`` holds the sizes, ``NAME.cfl`` complex64 samples with the first index fastest."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,16 @@ def write_cfl(path: Path, array: ComplexArray) -> None:
         array: complex64 of at most 16 axes. BART's dimension 0 is the last axis: k-space ``(n_coils, 1, n_y, n_x)`` becomes
             ``[n_x, n_y, 1, n_coils]``, as BART's tools expect it.
     """
-    create_cfl(path, array.shape)[...] = array
+    write_cfl_parts(path, array.shape, [array])
 
 
-def create_cfl(path: Path, shape: tuple[int, ...]) -> ComplexArray:
-    """Write ``path.hdr`` and a ``path.cfl`` of zeros; what is put into the array returned goes to the file."""
+def write_cfl_parts(path: Path, shape: tuple[int, ...], parts: Iterable[ComplexArray]) -> None:
+    """As :func:`write_cfl`, of an array of this shape that comes in parts, one after the other along its first axis."""
     sizes = [*reversed(shape), *[1] * (DIMS - len(shape))]
     path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, sizes)) + "\n", encoding="ascii")
-    return np.memmap(path.with_suffix(".cfl"), np.complex64, "w+", shape=shape)
+    with path.with_suffix(".cfl").open("wb") as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part, "<c8").data)
 
 
 def read_cfl(path: Path) -> ComplexArray:

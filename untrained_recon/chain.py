@@ -36,10 +36,24 @@ AFTER: dict[Output, list[Gadget]] = {
     ],
     "complex": [("ImageArraySplitGadget", {})],
 }
+READER = ("gadgetron_mricore", "GadgetIsmrmrdAcquisitionMessageReader")
+"""Takes what the client sends compressed (-P, -T) too; the core's AcquisitionReader loses its place there."""
+
+HOW_TO = """
+    File: on the server $GADGETRON_HOME/share/gadgetron/config/NAME.xml; the client names it with -c:
+        gadgetron_ismrmrd_client -a SERVER -p 9002 -f RAW.h5 -o IMAGES.h5 -c NAME.xml
+    or sends its own copy with -C NAME.xml instead.
+    Version: the element version must be there and say 2. Gadgetron refuses a chain of this form without it, and in its old form
+        (gadgetronStreamConfiguration) it ignores external gadgets: no image, no message.
+    Python: {python}
+"""
+EXECUTED = """the first of python, python3 on the PATH of the server that is 3.6 or newer is started for every scan; the package
+        must be installed there."""
+CONNECTED = """none is started; untrained-recon serve must listen at {address}."""
 
 
 def chain_xml(source: Input, output: Output, properties: Mapping[str, str], connect: tuple[str, int] | None = None) -> str:
-    """A complete chain.
+    """A complete chain, with a comment that says where it goes and what it needs.
 
     Args:
         source: Kind of input, and with it the gadgets before ours.
@@ -52,7 +66,7 @@ def chain_xml(source: Input, output: Output, properties: Mapping[str, str], conn
     """
     root = ElementTree.Element("configuration")
     ElementTree.SubElement(root, "version").text = "2"
-    _component(ElementTree.SubElement(root, "readers"), "reader", "gadgetron_core_readers", "AcquisitionReader")
+    _component(ElementTree.SubElement(root, "readers"), "reader", *READER)
     _component(root[-1], "reader", "gadgetron_core_readers", "WaveformReader")
     _component(ElementTree.SubElement(root, "writers"), "writer", "gadgetron_core_writers", "ImageWriter")
     stream = ElementTree.SubElement(root, "stream")
@@ -68,7 +82,13 @@ def chain_xml(source: Input, output: Output, properties: Mapping[str, str], conn
     for name, settings in AFTER[output]:
         _component(stream, "gadget", "gadgetron_mricore", name, settings)
     ElementTree.indent(root, "    ")
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    python = EXECUTED if connect is None else CONNECTED.format(address=_comment_text("{}:{}".format(*connect)))
+    how_to = f"<!--{HOW_TO.format(python=python)}-->\n"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{how_to}{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _comment_text(text: str) -> str:
+    return text.replace("--", "- -")  # two hyphens would end the comment
 
 
 def _component(

@@ -11,12 +11,15 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from untrained_recon import __version__
+from untrained_recon.brief import BriefFormatter
+from untrained_recon.cli_config import config as config_command
 from untrained_recon.cli_data import convert
 from untrained_recon.cli_integration import health, integration_test, openrecon_label
 from untrained_recon.cli_options import FILE, group_option, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli_quality import bench_quality_command
 from untrained_recon.cli_reproduce import reproduce
-from untrained_recon.cli_service import bench, chain, serve
+from untrained_recon.cli_serve import serve
+from untrained_recon.cli_service import bench, chain
 from untrained_recon.cli_study import evaluate, train_unet
 from untrained_recon.errors import ReconError
 
@@ -35,14 +38,18 @@ def cli() -> None:
 @cli.command()
 @click.argument("raw", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="Image file to write.")
-@click.option("--config", "config", metavar="NAME|FILE.yaml", help="Preset or YAML file.  [default: fast]")
+@click.option(
+    "--config", metavar="NAME|FILE.yaml|IMAGES.h5", help="Preset, YAML file, or images that are to be made again.  [default: fast]"
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; repeatable.")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")
 @click.option("--png", type=click.Path(path_type=Path, file_okay=False), help="Also write every image as a PNG to this folder.")
+@click.option("--mask", type=FILE, help="Lines that were acquired, of arrays and fastMRI files (.npy).  [default: NAME.mask.npy]")
 @click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
 @click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
 @group_option
+@click.option("--timeout", type=click.FloatRange(0.1), default=3600.0, show_default=True, help="With --server: seconds of silence.")
 def replay(
     raw: Path,
     output: Path,
@@ -51,30 +58,43 @@ def replay(
     device: str | None,
     seed: int | None,
     png: Path | None,
+    mask: Path | None,
     server: str | None,
     chain: Path | None,
     group: str,
+    timeout: float,
 ) -> None:
-    """Play RAW through the gadget as Gadgetron would, and store the images that come back."""
+    """Play RAW through the gadget as Gadgetron would, and store the images that come back.
+
+    RAW is ISMRMRD raw data, or k-space as `convert` reads it (fastMRI, .npy, .cfl), which may be undersampled.
+    """
     from untrained_recon import report
     from untrained_recon.images import doubts
     from untrained_recon.monitor import Monitor
+    from untrained_recon.output import require_folder, require_place
     from untrained_recon.replay import replay as run
     from untrained_recon.replay import replay_through_server
+    from untrained_recon.study.convert import as_raw
 
     if (server is None) != (chain is None):
         raise click.UsageError("--server and --chain go together")
     if server is not None and (config or settings or device or seed is not None):
         raise click.UsageError("with --server the settings are those of the chain")
+    require_place(output, {"the raw data": raw, "the mask": mask})
     if png is not None:
         report.require_matplotlib()
-    named = {"config": _absolute(config), "device": device, "seed": None if seed is None else str(seed)}
-    properties = {**parse_assignments(settings), **{key: value for key, value in named.items() if value is not None}}
-    with Monitor(stderr) as monitor:
+        require_folder(png)
+    named = {"device": device, "seed": None if seed is None else str(seed)}
+    properties = {
+        **_configured(config),
+        **parse_assignments(settings),
+        **{key: value for key, value in named.items() if value is not None},
+    }
+    with as_raw(raw, mask) as path, Monitor(stderr) as monitor:
         if server is not None and chain is not None:
-            images = replay_through_server(raw, output, parse_address(server), chain.read_bytes(), monitor, group)
+            images = replay_through_server(path, output, parse_address(server), chain.read_bytes(), monitor, group, timeout)
         else:
-            images = run(raw, output, properties, monitor, group)
+            images = run(path, output, properties, monitor, group)
     if png is not None:
         report.save_pngs(images, png)
     click.echo("; ".join(filter(None, (f"{len(images)} images in {output}", doubts(images)))))
@@ -96,8 +116,8 @@ def replay(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def simulate(output: Path, **settings: object) -> None:
     """Write a scanner-like raw file of a head phantom, and its ground truth beside it."""
-    from untrained_recon.simulate import Simulation
-    from untrained_recon.simulate import simulate as run
+    from untrained_recon.simulation import Simulation
+    from untrained_recon.simulation import simulate as run
 
     run(output, Simulation(**settings))  # type: ignore[arg-type]  # click has checked every option
     click.echo(f"{output}, truth in {output.with_suffix('.truth.npy')}")
@@ -109,8 +129,10 @@ def simulate(output: Path, **settings: object) -> None:
 def inspect(raw: Path, group: str) -> None:
     """Summarise RAW; the exit status is not 0 when it could not be reconstructed."""
     from untrained_recon.inspection import inspect as run
+    from untrained_recon.study.convert import as_raw
 
-    summary = run(raw, group)
+    with as_raw(raw) as path:
+        summary = run(path, group)
     table = Table(title=str(raw), show_header=False, title_justify="left")
     for label, text in summary.facts:
         table.add_row(label, text)
@@ -132,8 +154,16 @@ def inspect(raw: Path, group: str) -> None:
 def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group: str) -> None:
     """Compare the magnitude series of IMAGES, replayed from RAW, with the truth, beside the zero-filled image."""
     from untrained_recon import report
+    from untrained_recon.output import require_place
+    from untrained_recon.study.convert import as_raw
 
-    rows = report.compare(raw, images, truth or _truth_beside(raw), group)
+    truth = truth or _truth_beside(raw)
+    inputs = {"the raw data": raw, "the images": images, "the truth": truth}
+    if png is not None:
+        report.require_matplotlib()
+        require_place(png, inputs)
+    with as_raw(raw) as path:
+        rows = report.compare(path, images, truth, group)
     table = Table("image", "method", "NRMSE", "PSNR / dB", "SSIM", "NRMSE / zero-filled")
     for row in rows:
         zero, ours = row.qualities()
@@ -142,32 +172,50 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group
             table.add_row(str(row.index), name, f"{q.nrmse:.4f}", f"{q.psnr:.2f}", f"{q.ssim:.4f}", ratio)
     stdout.print(table)
     if png is not None:
-        report.save_panel(rows, png)
+        report.save_panel(rows, png, inputs)
         click.echo(f"panel in {png}")
 
 
-for command in (chain, serve, bench, convert, evaluate, reproduce, train_unet, health, integration_test, openrecon_label):
+for command in (
+    config_command,
+    chain,
+    serve,
+    bench,
+    convert,
+    evaluate,
+    reproduce,
+    train_unet,
+    health,
+    integration_test,
+    openrecon_label,
+):
     cli.add_command(command)
 bench.add_command(bench_quality_command)
 
 
 def main() -> None:
     """Run the command line; every foreseen error is one line on stderr and exit status 1."""
-    if stderr.is_terminal:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=stderr, show_path=False)])
-    else:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = RichHandler(console=stderr, show_path=False) if stderr.is_terminal else logging.StreamHandler()
+    handler.setFormatter(BriefFormatter("%(message)s" if stderr.is_terminal else "%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds: nothing half-written stays
     try:
         cli()
     except (ReconError, OSError) as error:
-        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        click.echo(f"error: {type(error).__name__}: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
 
 
-def _absolute(config: str | None) -> str | None:
-    """The gadget runs elsewhere: a file is named by its whole path, a preset stays a name."""
-    return str(Path(config).resolve()) if config is not None and Path(config).suffix in (".yaml", ".yml") else config
+def _configured(config: str | None) -> dict[str, str]:
+    """The properties of ``--config``. The gadget runs elsewhere: a file is named by its whole path, a preset stays a name."""
+    from untrained_recon.repeat import IMAGE_FILES, properties_of_images
+
+    if config is None:
+        return {}
+    path = Path(config)
+    if path.suffix in IMAGE_FILES:
+        return properties_of_images(path)
+    return {"config": str(path.resolve()) if path.suffix in (".yaml", ".yml") else config}
 
 
 def _truth_beside(raw: Path) -> Path:

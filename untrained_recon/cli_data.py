@@ -17,14 +17,26 @@ from untrained_recon.cli_options import FILE, group_option
 @click.option("--pattern", type=click.Choice(["random", "equispaced", "equispaced-fraction"]), default="random", show_default=True)
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="Central lines, below 1 their share.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the pattern, with the name of SRC.")
+@click.option("--mask", type=FILE, help="Lines that were acquired, of arrays and fastMRI files (.npy).  [default: NAME.mask.npy]")
 @group_option
 def convert(
-    source: Path, target: Path, form: str | None, accel: int | None, pattern: str, acs: float, seed: int, group: str
+    source: Path,
+    target: Path,
+    form: str | None,
+    accel: int | None,
+    pattern: str,
+    acs: float,
+    seed: int,
+    mask: Path | None,
+    group: str,
 ) -> None:
-    """Write the fully sampled k-space of SRC (fastMRI, ISMRMRD raw, .npy, BART .cfl) to DST (.h5, .npy, .cfl)."""
+    """Write the k-space of SRC (fastMRI, ISMRMRD raw, .npy, BART .cfl) to DST (.h5, .npy, .cfl).
+
+    SRC must be fully sampled, but an array or a fastMRI file may have a mask where DST is raw data.
+    """
     from untrained_recon.masks import Sampling
     from untrained_recon.study.convert import convert as run
 
     sampling = None if accel is None else Sampling(pattern, accel, acs, seed)  # type: ignore[arg-type]  # click has checked it
-    images = run(source, target, form, sampling, group)  # type: ignore[arg-type]  # and this
+    images = run(source, target, form, sampling, mask, group)  # type: ignore[arg-type]  # and this
     click.echo(f"{images} images in {target}")

@@ -1,12 +1,14 @@
 """Commands for whoever installs the software at a site: is it there, does it do what it must, what is its label."""
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
 from untrained_recon.cli_options import FILE, parse_address
-from untrained_recon.errors import GadgetMissingError, UnreachableError
+from untrained_recon.errors import GadgetMissingError, UnreachableError, WorkerError
+from untrained_recon.output import require_place, written
 
 FAILED, UNREACHABLE, GADGET_MISSING = 1, 3, 4
 
@@ -14,10 +16,13 @@ FAILED, UNREACHABLE, GADGET_MISSING = 1, 3, 4
 @click.command()
 @click.argument("address", metavar="HOST:PORT", default="localhost:9100")
 def health(address: str) -> None:
-    """Ask the resident service at HOST:PORT how it is; the exit status is not 0 where it does not answer."""
+    """Ask the resident service at HOST:PORT how it is; the exit status is not 0 where it does not answer or no worker lives."""
     from untrained_recon.host import query
 
-    click.echo(query(*parse_address(address)))
+    text = query(*parse_address(address))
+    click.echo(text)
+    if not json.loads(text).get("alive", False):
+        raise WorkerError(f"none of the workers of {address} lives; see the service's log")
 
 
 @click.command("openrecon-label")
@@ -60,6 +65,8 @@ def integration_test(
         raise click.UsageError("either --server or --service")
     if connect is not None and server is None:
         raise click.UsageError("--connect goes with --server")
+    if junit_file is not None:
+        require_place(junit_file)
     target = Target(
         kind="server" if server else "service",
         address=parse_address(server or service or ""),
@@ -79,5 +86,6 @@ def integration_test(
     skipped = sum(bool(result.skipped) for result in results)
     click.echo(f"{len(results) - failed - skipped} passed, {failed} failed, {skipped} skipped")
     if junit_file is not None:
-        junit_file.write_bytes(junit(results, trouble))
+        with written(junit_file) as part:
+            part.write_bytes(junit(results, trouble))
     sys.exit(status or (FAILED if failed else 0))

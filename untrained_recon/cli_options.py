@@ -25,6 +25,14 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
     return n_y, n_x
 
 
+def parse_counts(text: str) -> list[int]:
+    """``1,2,4``: numbers from 1 on."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{text!r} is not of the form 1,2,4", param_hint="--connections")
+    return [int(part) for part in parts]
+
+
 def parse_assignments(settings: tuple[str, ...]) -> dict[str, str]:
     """``key.path=value`` pairs. Raises ConfigError on anything else."""
     pairs = {}

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Hashable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,7 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from untrained_recon.cli_study import FOLDER, row_line
-from untrained_recon.errors import EvaluationError, MissingExtraError
+from untrained_recon.errors import EvaluationError
+from untrained_recon.extras import require_modules
 from untrained_recon.masks import Pattern
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def bench_quality_command(
     device: str,
 ) -> None:
     """Image quality beside conventional methods tuned by the truth and published networks, on the fully sampled k-space of DATA."""
-    if any(find_spec(module) is None for module in NEEDED):
-        raise MissingExtraError("bench quality needs pandas, scikit-image and torchmetrics: pip install 'untrained-recon[bench]'")
+    require_modules(NEEDED, "bench", "bench quality")
     from untrained_recon.masks import Sampling
     from untrained_recon.pipeline import pick_device
     from untrained_recon.study.evaluate import Plan

@@ -6,6 +6,7 @@ import click
 
 from untrained_recon.cli_options import FILE
 from untrained_recon.cli_study import FOLDER, row_line
+from untrained_recon.extras import REPORT, require_modules
 
 TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10, 11, 12))]
 
@@ -19,6 +20,7 @@ TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10,
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True)
 def reproduce(target: str, data: Path, output: Path, quick: bool, unet_weights: Path | None, device: str) -> None:
     """Make TARGET, a table or figure of the paper, from the k-space of a folder, the paper's numbers beside ours."""
+    require_modules(REPORT, "report", "reproduce")
     from untrained_recon.pipeline import pick_device
     from untrained_recon.study.reproduce.context import Context, Reduction
     from untrained_recon.study.reproduce.targets import reproduce as run

@@ -1,10 +1,7 @@
-"""Commands for a site's server: chains, the resident service, its benchmark."""
+"""Commands for a site's server: chains, benchmarks."""
 
-import importlib
 import json
-import logging
-import os
-import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +9,9 @@ from typing import Any
 
 import click
 
-from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_shape
+from untrained_recon.cli_options import FILE, parse_address, parse_assignments, parse_counts, parse_shape
 from untrained_recon.config import DEFAULT_PRESET, load_config
+from untrained_recon.output import require_place, write_text
 
 PORTS = {"gadgetron": 9100, "mrd": 9002}
 
@@ -25,11 +23,24 @@ PORTS = {"gadgetron": 9100, "mrd": 9002}
 @click.option("--connect", metavar="HOST:PORT", help="Gadgetron connects to a gadget that listens there.")
 @click.option("--config", metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine.")
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Setting for the chain; repeatable.")
-def chain(source: str, output: str, execute: bool, connect: str | None, config: str | None, settings: tuple[str, ...]) -> None:
-    """Print a Gadgetron chain that holds the gadget."""
+@click.option(
+    "--check", "checked", type=FILE, help="Check this chain instead, where it will run; the exit status is 1 for a fault."
+)
+def chain(
+    source: str,
+    output: str,
+    execute: bool,
+    connect: str | None,
+    config: str | None,
+    settings: tuple[str, ...],
+    checked: Path | None,
+) -> None:
+    """Print a Gadgetron chain that holds the gadget, or check one."""
     from untrained_recon.chain import chain_xml
-    from untrained_recon.config import load_config
 
+    if checked is not None:
+        _check_chain(checked)
+        return
     if execute and connect is not None:
         raise click.UsageError("either --execute or --connect")
     properties = {**({"config": config} if config else {}), **parse_assignments(settings)}
@@ -38,45 +49,16 @@ def chain(source: str, output: str, execute: bool, connect: str | None, config: 
     click.echo(chain_xml(source, output, properties, address), nl=False)  # type: ignore[arg-type]  # click has checked both
 
 
-@click.command()
-@click.option("--host", "hosts", multiple=True, default=("127.0.0.1", "::1"), show_default=True, help="Addresses; repeatable.")
-@click.option(
-    "--protocol", type=click.Choice(["gadgetron", "mrd"]), default="gadgetron", show_default=True, help="mrd: FIRE, Open Recon."
-)
-@click.option("--port", type=click.IntRange(0, 65535), show_default="9100, 9002 with --protocol mrd")
-@click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
-@click.option("--max-scans", type=click.IntRange(1), default=64, show_default=True, help="Connections at a time.")
-@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on this port.")
-@click.option("--grace", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for running scans after SIGTERM.")
-def serve(
-    hosts: tuple[str, ...],
-    protocol: str,
-    port: int | None,
-    devices: tuple[str, ...],
-    workers: int,
-    max_scans: int,
-    metrics_port: int | None,
-    grace: float,
-) -> None:
-    """Listen for Gadgetron chains that connect (see `chain --connect`), or for scanners, with warm workers, until SIGTERM."""
-    import torch
+def _check_chain(path: Path) -> None:
+    from untrained_recon.chaincheck import check_chain
+    from untrained_recon.host import query
 
-    from untrained_recon.pipeline import pick_device
-    from untrained_recon.pool import FitPool
-
-    found = devices or tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",)
-    slots = [str(pick_device(name)) for name in found for _ in range(workers)]
-    # the one place where the core starts a host of gadgets
-    host = importlib.import_module("gadgets.service")
-    spoken = importlib.import_module("gadgets.mrd").MRD if protocol == "mrd" else host.GADGETRON
-    metrics = importlib.import_module("gadgets.metrics").PrometheusMetrics(hosts[0], metrics_port) if metrics_port else None
-    pool = FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots)))
-    service = host.Service(hosts, PORTS[protocol] if port is None else port, pool, max_scans, metrics, spoken)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
-    logging.info("listening on %s with %d workers on %s", service.addresses, len(slots), ", ".join(found))
-    service.run(grace)
+    remarks = check_chain(path, query)
+    for remark in remarks:
+        click.echo(f"{'fault' if remark.fault else 'note'}: {remark.text}")
+    if any(remark.fault for remark in remarks):
+        sys.exit(1)
+    click.echo(f"{path}: no fault found")
 
 
 @click.group()
@@ -114,6 +96,8 @@ def bench_speed_command(
     from untrained_recon.bench_speed import bench_speed
     from untrained_recon.pipeline import pick_device
 
+    if output is not None:
+        require_place(output)
     where = pick_device(device)
     gpu = where.type == "cuda"
     case = Case((368, 640), 15, 8, 256, (5, 10), 30) if gpu else Case((128, 128), 8, 5, 64, (8, 8), 10)
@@ -122,6 +106,18 @@ def bench_speed_command(
     _report(
         bench_speed(case, config, where, paper_iterations or (3000 if gpu else 300), gpu if compiled is None else compiled), output
     )
+
+
+@bench.command("gpu")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True, help="On a CPU all is small, to try it.")
+@click.option("--budget-s", type=click.FloatRange(0), default=240.0, show_default=True, help="Seconds after which no step begins.")
+@click.option("-o", "--output", type=FILE, required=True, help="JSON, written again after every step.")
+def bench_gpu_command(device: str, budget_s: float, output: Path) -> None:
+    """What a GPU is to reach, each figure beside its target, in one call of at most five minutes."""
+    from untrained_recon.bench_gpu import bench_gpu
+    from untrained_recon.pipeline import pick_device
+
+    _report(bench_gpu(pick_device(device), output, budget_s), None)
 
 
 @bench.command("service")
@@ -145,10 +141,12 @@ def bench_service_command(
 ) -> None:
     """Latency, overhead and throughput of the resident service beside a gadget that is started for every scan."""
     from untrained_recon.bench import bench_service
-    from untrained_recon.simulate import Simulation
+    from untrained_recon.simulation import Simulation
 
+    if output is not None:
+        require_place(output)
     simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
-    figures = bench_service(simulation, parse_assignments(settings), [int(n) for n in connections.split(",")], workers)
+    figures = bench_service(simulation, parse_assignments(settings), parse_counts(connections), workers)
     _report(figures, output)
 
 
@@ -156,4 +154,4 @@ def _report(figures: Mapping[str, object], output: Path | None) -> None:
     text = json.dumps(figures, indent=2)
     click.echo(text)
     if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
+        write_text(output, text + "\n")

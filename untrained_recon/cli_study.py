@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 import click
 
 from untrained_recon.cli_options import parse_assignments
-from untrained_recon.errors import EvaluationError
+from untrained_recon.errors import ConfigError, EvaluationError
+from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
 
 if TYPE_CHECKING:
     from untrained_recon.config import Config
     from untrained_recon.study.results import Row
 
+LONGEST_NAME = 100
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -96,33 +98,50 @@ def evaluate(
     device: str,
 ) -> None:
     """Score methods on the fully sampled k-space of DATA (files and folders), undersampled by masks."""
+    require_modules(REPORT, "report", "evaluate")
     from untrained_recon.masks import Sampling
     from untrained_recon.pipeline import pick_device
-    from untrained_recon.study.evaluate import Plan
+    from untrained_recon.study.evaluate import Plan, earlier
     from untrained_recon.study.evaluate import evaluate as run
     from untrained_recon.study.files import find_volumes
     from untrained_recon.study.page import write_report
 
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
-    plan = Plan(paths, dict(parse_method(text) for text in methods), samplings, slices, resolution)
+    plan = Plan(paths, parse_methods(methods), samplings, slices, resolution)
     rows = run(plan, output, pick_device(device), lambda row: click.echo(row_line(row)))
-    click.echo(f"report in {write_report(rows, output)}")
+    more = earlier(plan, rows, output)
+    click.echo(f"report in {write_report([*rows, *more], output)}" + (f", with {len(more)} images of earlier runs" if more else ""))
     failures = [row for row in rows if row.error]
     if failures:
         raise EvaluationError(f"{len(failures)} of {len(rows)} images failed; the report names them")
 
 
+def parse_methods(texts: tuple[str, ...]) -> "dict[str, Config]":
+    """Settings by name, of :func:`parse_method`. Raises ConfigError, also where a name comes twice."""
+    found: dict[str, Config] = {}
+    for text in texts:
+        name, config = parse_method(text)
+        if name in found:
+            raise ConfigError(f"--method {text!r}: there is a method {name!r} already; give it another name")
+        found[name] = config
+    return found
+
+
 def parse_method(text: str) -> "tuple[str, Config]":
-    """A name and its settings: ``tv=fast,recon.method=tv``; a name alone is a preset's.
+    """A name and its settings: ``tv=fast,recon.method=tv``; a name alone is a preset, or a file, whose stem is the name.
 
     Raises:
-        ConfigError: There is no such preset or file, or a setting is wrong.
+        ConfigError: There is no such preset or file, a setting is wrong, or the name cannot be part of a file's.
     """
     from untrained_recon.config import load_config
 
     named, *settings = text.split(",")
     name, _, source = named.partition("=")
+    if not source and name.endswith((".yaml", ".yml")):
+        name, source = Path(name).stem, name
+    if not name or not name.isprintable() or "/" in name or len(name) > LONGEST_NAME:
+        raise ConfigError(f"--method {text!r}: files are named after a method, and {name!r} cannot be part of a file's name")
     return name, load_config(source or name, parse_assignments(tuple(settings)))
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
-from untrained_recon.espirit import eigen_maps, reference_phase, signal_kernels
+from untrained_recon.espirit import eigen_maps, fade, reference_phase, signal_kernels
+from untrained_recon.map_sets import sets_needed
 from untrained_recon.operators import AXES, ifft2, resize, rss
 from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
@@ -20,8 +21,6 @@ logger = logging.getLogger(__name__)
 COMPRESSION_WIDTH = 48
 SMALLEST_KERNEL = 3
 FEWEST_LINES = 2 * SMALLEST_KERNEL
-FULL_WEIGHT = 0.9  # of the eigenvalue
-EPSILON = 1e-6
 
 
 def calibration_block(mask: BoolArray, widest: int) -> tuple[int, int]:
@@ -77,7 +76,8 @@ def compress(data: KSpace, max_coils: int) -> KSpace:
         return np.tensordot(weights, ksp, axes=1).astype(np.complex64)
 
     ksp = virtual(data.ksp)
-    return replace(data, ksp=ksp, calib=ksp if data.calib is data.ksp else virtual(data.calib))
+    maps = None if data.maps is None else np.stack([virtual(mps) for mps in data.maps])
+    return replace(data, ksp=ksp, calib=ksp if data.calib is data.ksp else virtual(data.calib), maps=maps)
 
 
 def calibration_width(mask: BoolArray) -> int:
@@ -98,18 +98,27 @@ def calibration_width(mask: BoolArray) -> int:
     return width
 
 
+def needed_sets(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> int:
+    """How many sets of maps the calibration data need, see :mod:`untrained_recon.map_sets`.
+
+    Arguments and errors as :func:`estimate_map_sets`.
+    """
+    block, kernels = _calibrated(calib, calib_mask, settings, device)
+    return sets_needed(kernels, block, settings.crop)
+
+
 def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:
     """ESPIRiT maps from the fully sampled centre of k-space.
 
     Pixels count by their eigenvalue, which is 1 where the maps explain the calibration data and falls off outside the object:
-    a map has unit norm over the coils from :data:`FULL_WEIGHT` on, and fades to zero at ``settings.crop``. Where few lines
-    calibrate, the kernel is half as wide as they are many.
+    a map has unit norm over the coils where it is large, and fades to zero at ``settings.crop``. Where few lines calibrate, the
+    kernel is half as wide as they are many.
 
     Args:
         calib: complex64 ``(n_coils, n_y, n_x)``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds.
         settings: Kernel width, thresholds, the largest block to use, the number of sets: where the object reaches beyond the field
-            of view, a pixel holds what several places fold onto it, which one set cannot describe.
+            of view, a pixel holds what several places fold onto it, which one set cannot describe. ``auto``: :func:`needed_sets`.
         device: Where to compute.
 
     Returns:
@@ -119,6 +128,18 @@ def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: Maps
     Raises:
         CalibrationError: The sampled centre is smaller than the smallest kernel needs, or holds no signal.
     """
+    block, kernels = _calibrated(calib, calib_mask, settings, device)
+    n_sets = sets_needed(kernels, block, settings.crop) if settings.sets == "auto" else settings.sets
+    vectors, values = eigen_maps(kernels, (calib.shape[1], calib.shape[2]), min(n_sets, len(block)))
+    mps = np.zeros((len(vectors), *calib.shape), np.complex64)
+    mps[:, calib.any(axis=(1, 2))] = (reference_phase(vectors, block) * fade(values, settings.crop)[:, None]).cpu().numpy()
+    if not mps[0].any():
+        raise CalibrationError(f"no pixel of the maps passes maps.crop = {settings.crop:g}; is there any signal?")
+    return mps
+
+
+def _calibrated(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The calibration block of the coils that see anything, of unit norm, and its kernels."""
     size = calibration_block(calib_mask, settings.calib_width)
     if min(size) < FEWEST_LINES:
         raise CalibrationError(
@@ -133,14 +154,7 @@ def estimate_map_sets(calib: ComplexArray, calib_mask: BoolArray, settings: Maps
         raise CalibrationError("the centre of the calibration region holds no signal")
     block = block / largest  # first: squares of samples far from 1 would not be what they are
     block = block / torch.linalg.vector_norm(block)
-    kernels = signal_kernels(block, min(settings.kernel_width, min(size) // 2), settings.thresh)
-    vectors, values = eigen_maps(kernels, (calib.shape[1], calib.shape[2]), settings.sets)
-    weights = ((values - settings.crop) / max(FULL_WEIGHT - settings.crop, EPSILON)).clamp(0, 1)
-    mps = np.zeros((settings.sets, *calib.shape), np.complex64)
-    mps[:, live] = (reference_phase(vectors, block) * weights[:, None]).cpu().numpy()
-    if not mps[0].any():
-        raise CalibrationError(f"no pixel of the maps passes maps.crop = {settings.crop:g}; is there any signal?")
-    return mps
+    return block, signal_kernels(block, min(settings.kernel_width, min(size) // 2), settings.thresh)
 
 
 def estimate_maps(calib: ComplexArray, calib_mask: BoolArray, settings: MapsConfig, device: torch.device) -> ComplexArray:

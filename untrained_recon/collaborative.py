@@ -4,6 +4,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ STRIDE = 3
 REACH = 8
 GROUP = 32
 KAISER_BETA = 2.0
-AT_ONCE = {"cpu": 512, "cuda": 8192}  # groups: bounds the memory; on a CPU what is at hand stays in the cache
+AT_ONCE = {"cpu": 512, "cuda": 32768}  # groups: bounds the memory; on a CPU what is at hand stays in the cache
+CHANNELS = {"cpu": 1, "cuda": 8}  # at once
+SHIFTS = {"cpu": 1, "cuda": 2 * REACH + 1}  # columns at once in the search: a GPU is waiting for launches, a CPU for memory
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,17 @@ def find_groups(channels: Tensor) -> Groups:
     size_y, size_x = (STRIDE * (n - 1) + PATCH for n in rows.shape)  # from the first patch to the end of the last
     around = _periodic(channels, -REACH, size_y + REACH, size_x + REACH)
     middle = around[:, REACH : REACH + size_y, REACH : REACH + size_x]
-    offsets = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    distances = torch.empty(len(offsets), rows.numel(), device=channels.device, dtype=channels.dtype)
-    for distance, (y, x) in zip(distances, offsets, strict=True):
-        other = around[:, REACH + y : REACH + y + size_y, REACH + x : REACH + x + size_x]
-        squares = (middle - other).square().sum(dim=0, keepdim=True)
-        blocks = functional.avg_pool2d(squares, STRIDE)
-        distance.copy_(functional.avg_pool2d(blocks, PATCH // STRIDE, stride=1).flatten())
-    nearest = distances.T.topk(min(GROUP, len(offsets)), largest=False).indices.T
-    steps = torch.tensor(offsets, device=channels.device)[nearest]
-    corner_y, corner_x = (rows.flatten() + steps[..., 0]) % n_y, (columns.flatten() + steps[..., 1]) % n_x
+    span, at_once = 2 * REACH + 1, SHIFTS[channels.device.type]
+    distances = torch.empty(span, span, rows.numel(), device=channels.device, dtype=channels.dtype)
+    for y in range(span):
+        for x in range(0, span, at_once):
+            others = around[:, y : y + size_y, x : x + size_x + at_once - 1].unfold(2, size_x, 1).movedim(2, 0)
+            squares = (middle - others).square().sum(dim=1)
+            blocks = functional.avg_pool2d(squares, STRIDE)
+            distances[y, x : x + at_once] = functional.avg_pool2d(blocks, PATCH // STRIDE, stride=1).flatten(1)
+    nearest = distances.flatten(0, 1).T.topk(min(GROUP, span**2), largest=False).indices.T
+    step_y, step_x = nearest // span - REACH, nearest % span - REACH
+    corner_y, corner_x = (rows.flatten() + step_y) % n_y, (columns.flatten() + step_x) % n_x
     return Groups(corner_y * n_x + corner_x, (n_y, n_x))
 
 
@@ -66,33 +70,41 @@ def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
         groups: From :func:`find_groups`.
         threshold: Coefficients of an orthonormal transform below it become zero; the means of the groups stay.
     """
-    cosines = _cosine_transform(PATCH).to(channels)
-    within = torch.kron(cosines, cosines)
-    across = _haar_transform(len(groups.corners)).to(channels)
-    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=channels.device, dtype=channels.dtype)
-    window = torch.kron(window, window)[:, None]
-    return torch.stack([_denoise(channel, groups, threshold, within, across, window) for channel in channels])
-
-
-def _denoise(channel: Tensor, groups: Groups, threshold: float, within: Tensor, across: Tensor, window: Tensor) -> Tensor:
-    """The cosine transforms, being linear, are taken once for every patch of the image, not for every member of a group."""
-    n_y, n_x = groups.shape
-    patches = functional.unfold(_periodic(channel[None, None], 0, n_y + PATCH - 1, n_x + PATCH - 1), PATCH)[0]
-    transformed = patches.T @ within.T  # (pixels, coefficients)
+    within, across, window = _transforms(len(groups.corners), channels.device, channels.dtype)
+    (n_y, n_x), n_channels = groups.shape, len(channels)
+    around = _periodic(channels, 0, n_y + PATCH - 1, n_x + PATCH - 1)
+    # cosine transforms, being linear, are taken once for every patch of the image, not for every member of a group
+    transformed = torch.cat([patches.T @ within.T for patches in functional.unfold(around[:, None], PATCH)])
+    firsts = n_y * n_x * torch.arange(n_channels, device=channels.device)
     sums, weights = torch.zeros_like(transformed), torch.zeros_like(transformed[:, 0])
-    for corners in torch.split(groups.corners, AT_ONCE[channel.device.type], dim=1):
-        members = transformed.index_select(0, corners.flatten())
-        coefficients = (across @ members.view(len(across), -1)).view(*corners.shape, -1)
-        means = coefficients[0, :, 0].clone()
-        coefficients = functional.hardshrink(coefficients, threshold)
-        coefficients[0, :, 0] = 1
-        weight = 1 / coefficients.sign().abs().sum(dim=(0, 2))  # one over the number kept; faster than counting
-        coefficients[0, :, 0] = means
-        coefficients *= weight[:, None]
-        members = across.T @ coefficients.view(len(across), -1)
-        sums.index_add_(0, corners.flatten(), members.view(len(members) * corners.shape[1], -1))
-        weights.index_add_(0, corners.flatten(), weight.repeat(len(corners)))
-    return _put_back(window * (within.T @ sums.T), groups.shape) / _put_back(window * weights, groups.shape)
+    for some in torch.split(firsts, CHANNELS[channels.device.type]):
+        for corners in torch.split((groups.corners[:, None] + some[:, None]).flatten(1), AT_ONCE[channels.device.type], dim=1):
+            _collect(transformed, corners, threshold, across, sums, weights)
+    patches = torch.stack([within.T @ channel.T for channel in sums.chunk(n_channels)])
+    return _put_back(window * patches, groups.shape) / _put_back(window * weights.view(n_channels, 1, -1), groups.shape)
+
+
+@lru_cache
+def _transforms(members: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine transform of a patch, Haar transform of a group and window of a patch; copying them to a GPU would wait for it."""
+    cosines = _cosine_transform(PATCH).to(device, dtype)
+    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=device, dtype=dtype)
+    return torch.kron(cosines, cosines), _haar_transform(members).to(device, dtype), torch.kron(window, window)[:, None]
+
+
+def _collect(transformed: Tensor, corners: Tensor, threshold: float, across: Tensor, sums: Tensor, weights: Tensor) -> None:
+    """Add the thresholded transforms of some groups, and their weights, to those of the patches that are in them."""
+    members = transformed.index_select(0, corners.flatten())
+    coefficients = (across @ members.view(len(across), -1)).view(*corners.shape, -1)
+    means = coefficients[0, :, 0].clone()
+    coefficients = functional.hardshrink(coefficients, threshold)
+    coefficients[0, :, 0] = 1
+    weight = 1 / coefficients.sign().abs().sum(dim=(0, 2))  # one over the number kept; faster than counting
+    coefficients[0, :, 0] = means
+    coefficients *= weight[:, None]
+    members = across.T @ coefficients.view(len(across), -1)
+    sums.index_add_(0, corners.flatten(), members.view(corners.numel(), -1))
+    weights.index_add_(0, corners.flatten(), weight.repeat(len(corners)))
 
 
 def _periodic(x: Tensor, first: int, end_y: int, end_x: int) -> Tensor:
@@ -102,13 +114,15 @@ def _periodic(x: Tensor, first: int, end_y: int, end_x: int) -> Tensor:
 
 
 def _put_back(patches: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Image of ``shape`` with the sum of patches ``(PATCH², n_y * n_x)``, one from every pixel on."""
+    """Images ``(n, *shape)`` with the sums of patches ``(n, PATCH², n_y * n_x)``, one from every pixel on."""
     over = (shape[0] + PATCH - 1, shape[1] + PATCH - 1)
-    img = functional.fold(patches[None], over, PATCH)[0, 0]
-    for axis, n in enumerate(shape):
-        ends = torch.arange(img.shape[axis], device=img.device) % n
-        whole = torch.zeros_like(img.narrow(axis, 0, n))
-        img = whole.index_add_(axis, ends, img)
+    img = functional.fold(patches, over, PATCH)[:, 0]
+    for axis, n in enumerate(shape, start=1):
+        whole = img.narrow(axis, 0, n).clone()
+        for start in range(n, img.shape[axis], n):  # what reaches over the end, more than once for the smallest images
+            size = min(n, img.shape[axis] - start)
+            whole.narrow(axis, 0, size).add_(img.narrow(axis, start, size))
+        img = whole
     return img
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import sigpy
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import EncodingError
 from untrained_recon.readout import Readout
-from untrained_recon.types import ComplexArray, Encoding
+from untrained_recon.types import ComplexArray
 
 Choice = Literal["auto", "oversampled", "cut"]
 

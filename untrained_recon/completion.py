@@ -6,8 +6,8 @@ from collections import Counter
 import ismrmrd
 
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.errors import IncompleteScanError
-from untrained_recon.types import Header, ImageIndex
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Completion:
         self._settings = settings
         self._flagged: set[ImageIndex] = set()
         self._readouts: Counter[ImageIndex] = Counter()
+        self._slices: dict[ImageIndex, dict[ImageIndex, None]] = {}  # images that differ in their slice alone
         self._partition: dict[ImageIndex, int] = {}  # the last one so far
         self._ended_partitions: dict[ImageIndex, set[int]] = {}
         self._paused: set[ImageIndex] = set()  # at the end of a partition
@@ -43,6 +44,7 @@ class Completion:
     def add(self, acq: ismrmrd.Acquisition, index: ImageIndex) -> list[ImageIndex]:
         """Take notice of an imaging readout of an image; return the images that its flags complete."""
         self._readouts[index] += 1
+        self._slices.setdefault(index._replace(slice=0), {})[index] = None
         self._paused.discard(index)
         self._partition[index] = max(acq.idx.kspace_encode_step_2, self._partition.get(index, 0))
         self._ended |= acq.is_flag_set(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
@@ -56,17 +58,21 @@ class Completion:
         """What an image was taken for was a reference scan."""
         del self._readouts[index]
 
-    def incomplete(self) -> list[ImageIndex]:
-        """The images that the scan ended in the middle of."""
+    def incomplete(self) -> dict[ImageIndex, int]:
+        """The images that the scan ended in the middle of, with their readouts."""
         if self._ended or self._settings.flush == "close":
-            return []
+            return {}
         last = {index for index, ended in self._ended_partitions.items() if self._partition[index] in ended}
         complete = self._flagged | self._paused | self._averaged | last
-        return [index for index in self._readouts if index not in complete and self._is_short(index, complete)]
-
-    def _is_short(self, index: ImageIndex, complete: set[ImageIndex]) -> bool:
-        lengths = [self._readouts[other] for other in complete if other.encoding == index.encoding]
-        return self._readouts[index] < min(lengths) if lengths else index.encoding in self._begun_by_flag
+        shortest: dict[int, int] = {}  # of the complete images, by encoding space
+        for index in complete:
+            shortest[index.encoding] = min(self._readouts[index], shortest.get(index.encoding, self._readouts[index]))
+        return {
+            index: readouts
+            for index, readouts in self._readouts.items()
+            if index not in complete
+            and (readouts < shortest[index.encoding] if index.encoding in shortest else index.encoding in self._begun_by_flag)
+        }
 
     def _completed_by(self, acq: ismrmrd.Acquisition, index: ImageIndex) -> list[ImageIndex]:
         completed = self._marked(acq, index)
@@ -78,7 +84,7 @@ class Completion:
 
     def _marked(self, acq: ismrmrd.Acquisition, index: ImageIndex) -> list[ImageIndex]:
         if acq.is_flag_set(ismrmrd.ACQ_LAST_IN_REPETITION):
-            return [i for i in self._readouts if i._replace(slice=index.slice) == index]
+            return [i for i in self._slices[index._replace(slice=0)] if i in self._readouts]
         if not acq.is_flag_set(ismrmrd.ACQ_LAST_IN_SLICE):
             return []
         if self._header.encodings[index.encoding].partitions == 1 or acq.is_flag_set(ismrmrd.ACQ_LAST_IN_ENCODE_STEP2):
@@ -97,7 +103,7 @@ class Completion:
         for index in self._averaged - self._flagged:
             logger.warning("%s: fewer averages came than the header announces", index)
         if incomplete := self.incomplete():
-            named = "; ".join(f"{index} ({self._readouts[index]} readouts)" for index in incomplete[:10])
+            named = "; ".join(f"{index} ({readouts} readouts)" for index, readouts in list(incomplete.items())[:10])
             raise IncompleteScanError(
                 f"the scan ended before {len(incomplete)} of {len(self._readouts)} images were complete: {named}; the others were "
                 "reconstructed; set scan.flush to close to take every image as it is"

@@ -1,6 +1,7 @@
 """How a network is computed (config section ``compute``): the arithmetic of its convolutions on a device."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Literal
 
@@ -27,14 +28,22 @@ def precision(compute: ComputeConfig, device: torch.device) -> Precision:
 
 @contextlib.contextmanager
 def arithmetic(compute: ComputeConfig, device: torch.device) -> Iterator[None]:
-    """PyTorch's settings for convolutions on GPUs, forward and backward: TF32 or not, the fastest algorithm or any.
+    """PyTorch's settings for GPUs, forward and backward: TF32 in convolutions or not, sums in a fixed order or in any.
 
-    They hold for the whole process while the context lasts. bfloat16 is not among them: the network itself sees to that.
+    They hold for the whole process while the context lasts. bfloat16 is not among them: the network itself sees to that. cuDNN
+    chooses its algorithms by rule: trying them out took 2 to 7 s for every new matrix and was no faster after (H200).
     """
     tf32 = precision(compute, device) != "float32"
-    cudnn = torch.backends.cudnn
-    with cudnn.flags(enabled=True, benchmark=compute.path == "fast", deterministic=cudnn.deterministic, allow_tf32=tf32):
-        yield
+    cudnn, before = torch.backends.cudnn, torch.are_deterministic_algorithms_enabled()
+    fixed, only_warned = compute.deterministic or before, torch.is_deterministic_algorithms_warn_only_enabled()
+    if fixed and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch insists, though one stream alone needs none
+    with cudnn.flags(enabled=True, benchmark=False, deterministic=cudnn.deterministic or fixed, allow_tf32=tf32):
+        torch.use_deterministic_algorithms(fixed, warn_only=only_warned)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=only_warned)
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

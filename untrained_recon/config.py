@@ -4,23 +4,34 @@ Everything is checked by one strict schema, so a misspelt key or a number out of
 the dotted path, before any data are touched.
 """
 
-import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from untrained_recon.errors import ConfigError
+from untrained_recon.extends import lineage, merged, named_bare
+from untrained_recon.kinds import NetworkConfig as NetworkConfig
+from untrained_recon.printable import LONGEST, printable, quoted
 from untrained_recon.schema import Section, describe
-from untrained_recon.settings_text import parse_yaml
+from untrained_recon.yamltext import parse_yaml
 
-PRESETS = "untrained_recon.presets"
+PRESETS = "untrained_recon.preset_files"
 DEFAULT_PRESET = "fast"
 FEWEST_REPLICAS = 4
+DEEPEST_KEY = 4
 
-Size = Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=2, max_length=2)]
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a name must be one line of printable characters")
+    return text
+
+
+Name = Annotated[str, Field(max_length=140), AfterValidator(_one_line)]
+Sets = Literal["auto"] | Annotated[int, Field(ge=1, le=4)]
 
 
 class ScanConfig(Section):
@@ -37,34 +48,11 @@ class MapsConfig(Section):
     """Coils and their sensitivities (ESPIRiT)."""
 
     max_coils: int = Field(24, ge=1, le=1024, description="more coils are compressed to this many virtual ones")
-    sets: int = Field(1, ge=1, le=4, description="sets of maps; 2 where the object reaches beyond the field of view")
+    sets: Sets = Field("auto", description="sets of maps; auto: 2 where the object reaches beyond the field of view, else 1")
     calib_width: int = Field(24, ge=4, le=256, description="largest number of central lines and columns to use")
     kernel_width: int = Field(6, ge=3, le=16, description="k-space kernel width; half the calibration lines where they are few")
     thresh: float = Field(0.01, gt=0, lt=1, description="singular values below this share of the largest are left out")
     crop: float = Field(0.5, ge=0, lt=1, description="maps fade from an eigenvalue of 0.9 and are zero from this one on")
-
-
-class NetworkConfig(Section):
-    """The image generator."""
-
-    kind: Literal["convdecoder", "deep-decoder", "dip"] = Field("convdecoder", description="architecture; dip: Deep Image Prior")
-    layers: int = Field(5, ge=2, le=18, description="layers, the final 1×1 convolution included; dip: those down and up")
-    channels: int = Field(64, ge=1, le=1024, description="channels per layer")
-    in_size: Size = Field([8, 8], description="matrix `[y, x]` of the fixed random input; dip: the image's")
-    input: Literal["normal", "uniform"] = Field("normal", description="input from N(0, 1) as in the paper, or from U[0, 1)")
-    extra_layer: bool = Field(False, description="one more full-resolution layer, as in the authors' code; not for dip")
-    skips: int = Field(0, ge=0, le=9, description="skip connections, at the coarsest scales; dip only")
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> "NetworkConfig":
-        if self.kind == "dip":
-            if self.layers % 2 or self.skips > self.layers // 2:
-                raise ValueError("dip takes an even number of layers and at most one skip for every two of them")
-            if self.extra_layer:
-                raise ValueError("extra_layer is not for dip")
-        elif self.skips:
-            raise ValueError(f"skips are for dip, not for {self.kind}")
-        return self
 
 
 class FitConfig(Section):
@@ -86,7 +74,11 @@ class FitConfig(Section):
         le=100,
         description="squared residual at which the fit ends, in units of the noise's, if a noise scan tells it; 0: never",
     )
-    time_budget_s: float = Field(0.0, ge=0, description="seconds for one fit, after which the image is taken as it is; 0: no limit")
+    time_budget_s: float = Field(
+        0.0,
+        ge=0,
+        description="seconds for the fits and refinements of an image (3-D: of a plane), then it is taken as it is; 0: no limit",
+    )
     weighting: float = Field(0.0, ge=0, le=2, description="exponent of the radial weight of the residual; 0: the paper's loss")
 
 
@@ -111,7 +103,7 @@ class ReconConfig(Section):
 
 
 class RefineConfig(Section):
-    """What follows the fit, with one set of maps."""
+    """What follows the fit."""
 
     iterations: int = Field(
         0, ge=0, le=1000, description="steps of refinement by collaborative filtering; 0: none, as in the paper"
@@ -126,6 +118,8 @@ class ComputeConfig(Section):
         "auto", description="of the convolutions; auto: bf16 on GPUs since Ampere and CPUs with AMX, else float32"
     )
     compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
+    graphs: bool = Field(True, description="on a GPU, record the launches of an iteration once and repeat them (CUDA graph)")
+    deterministic: bool = Field(False, description="on a GPU, sums in a fixed order: the same seed, the same image bit for bit")
 
 
 class EvidenceConfig(Section):
@@ -164,7 +158,7 @@ class OutputConfig(Section):
 class Config(Section):
     """All settings of a reconstruction."""
 
-    name: str = Field("custom", description="name of the configuration, for the record in the images")
+    name: Name = Field("custom", description="name of the configuration, for the record in the images")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the network's input and initial weights")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`auto`, `cpu`, `cuda` or `cuda:N`")
     scan: ScanConfig = ScanConfig()
@@ -189,8 +183,8 @@ class Config(Section):
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change with any setting."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that change with what decides an image; name, seed, device and output do not count."""
+        return self.digest({"name", "seed", "device", "output"})
 
 
 def preset_names() -> list[str]:
@@ -202,25 +196,41 @@ def load_config(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     """Load a preset or a YAML file and apply overrides.
 
     Args:
-        name_or_path: Name of a preset, or path of a ``.yaml`` file.
+        name_or_path: Name of a preset, or path of a ``.yaml`` file. The file may name another, or a preset, to begin with
+            (``extends``). One that does not begins with the schema's defaults; its name and a warning say so.
         overrides: Dotted path to value, the value in YAML notation: ``{"fit.lr": "1e-2"}``.
 
     Raises:
-        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema.
+        ConfigError: The preset or file does not exist, is not YAML, or breaks the schema; or what it extends.
     """
-    text = _read(name_or_path)
-    values = parse_yaml(text, name_or_path)
+    values: dict[str, Any] = {}
+    layers = lineage(name_or_path, _values, preset_names())
+    for source, own in layers:
+        values = merged(values, own)
+        _validated(values, source)
+    if layers[0][0] not in preset_names():
+        default = load_config(DEFAULT_PRESET).model_dump()
+        values = named_bare(values, name_or_path, DEFAULT_PRESET, default, Config().model_dump())
+    for path, value in (overrides or {}).items():
+        _set(values, path, parse_yaml(value, path))
+    return _validated(values, name_or_path)
+
+
+def _values(name_or_path: str) -> dict[str, Any]:
+    """The settings that a preset or file itself holds."""
+    values = parse_yaml(_read(name_or_path), name_or_path)
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"configuration {name_or_path!r}: expected keys and values, got {type(values).__name__}")
-    values.setdefault("name", Path(name_or_path).stem)
-    for path, value in (overrides or {}).items():
-        _set(values, path, parse_yaml(value, path))
+        raise ConfigError(f"configuration {quoted(name_or_path)}: expected keys and values, got {type(values).__name__}")
+    return {"name": Path(name_or_path).stem, **values}
+
+
+def _validated(values: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"configuration {name_or_path!r}: {describe(error, Config)}") from error
+        raise ConfigError(f"configuration {quoted(where)}: {describe(error, Config)}") from error
 
 
 def _read(name_or_path: str) -> str:
@@ -229,17 +239,19 @@ def _read(name_or_path: str) -> str:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         known = ", ".join(preset_names())
-        raise ConfigError(f"configuration {name_or_path!r} is neither a preset ({known}) nor a .yaml file")
+        raise ConfigError(f"configuration {quoted(name_or_path)} is neither a preset ({known}) nor a .yaml file")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {name_or_path!r} cannot be read: {error}") from error
+        raise ConfigError(f"configuration {quoted(name_or_path)} cannot be read: {type(error).__name__}") from error
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:
     *parents, key = path.split(".")
+    if len(parents) >= DEEPEST_KEY:
+        raise ConfigError(f"{printable(path, LONGEST)}: unknown key")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: {parent!r} is a value, not a section")
+            raise ConfigError(f"{printable(path, LONGEST)}: {quoted(parent)} is a value, not a section")
     values[key] = value

@@ -16,7 +16,7 @@ from ismrmrd import xsd
 from xsdata.models.datatype import XmlDate, XmlTime
 
 from untrained_recon.errors import HeaderError
-from untrained_recon.markup import parse_xml
+from untrained_recon.xmltext import parse_xml
 
 ROOT = "ismrmrdHeader"
 PRIVATE = "subjectInformation"  # its values are not for logs

@@ -2,7 +2,7 @@
 
 from ismrmrd import xsd
 
-from untrained_recon.types import Encoding
+from untrained_recon.encoding import Encoding
 
 
 def encoding_element(encoding: Encoding, first_step: int, last_step: int) -> xsd.encodingType:

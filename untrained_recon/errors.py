@@ -1,5 +1,10 @@
 """Named errors. Each message says what was wrong, where, and what to do; at the host each ends as an ERROR."""
 
+NOT_FINITE = (
+    "check the receive chain and repeat the scan; where the client compresses the data (-P or -T), lossy decompression leaves NaN "
+    "of readouts that are zero or out of range: send them as they are"
+)
+
 
 class ReconError(Exception):
     """Base of every error that a person at the scanner or at the command line is meant to read.
@@ -17,6 +22,18 @@ class ConfigError(ReconError):
 
 class RawFileError(ReconError):
     """A file of raw or k-space data cannot be read or written, or does not hold what it should; names file and field."""
+
+
+class KSpaceError(ReconError):
+    """An array of k-space is not what can be reconstructed: its type, its shape, the order of its axes, its centre."""
+
+
+class MaskError(ReconError):
+    """A sampling mask is missing, is not of zeros and ones, or does not fit its k-space."""
+
+
+class MapsError(ReconError):
+    """Sensitivity maps that were given are not of the k-space that they are for."""
 
 
 class HeaderError(ReconError):
@@ -109,6 +126,18 @@ class ServiceBusyError(ReconError):
 
 class ServiceStoppedError(ReconError):
     """The resident service was shut down before an image was finished."""
+
+
+class HostSilentError(ReconError):
+    """The host sent, or took, nothing for too long."""
+
+
+class HostGoneError(ReconError):
+    """The host left before its images were made."""
+
+
+class ScanTooLargeError(ReconError):
+    """A scan needs more memory than one scan may take."""
 
 
 class WorkerError(ReconError):

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 ROWS = 32  # of a map, at a time: bounds the memory of the covariances
+FULL_WEIGHT = 0.9  # of the eigenvalue
+EPSILON = 1e-6
+AT_ONCE = {"cpu": 1 << 30, "cuda": 2048}  # eigenvalue problems: on a GPU each takes half a megabyte to work in
 
 
 def signal_kernels(block: Tensor, kernel_width: int, thresh: float) -> Tensor:
@@ -52,10 +55,22 @@ def eigen_maps(kernels: Tensor, shape: tuple[int, int], n_sets: int) -> tuple[Te
     maps, values = [], []
     for start in range(0, shape[0], ROWS):
         covariance = torch.einsum("yp,cdpq,xq->yxcd", along_y[start : start + ROWS], correlation, along_x) / k**2
-        value, vector = torch.linalg.eigh(covariance)
+        value, vector = _eigen(covariance)
         maps.append(vector[..., -n_sets:].flip(-1).permute(3, 2, 0, 1))
         values.append(value[..., -n_sets:].flip(-1).permute(2, 0, 1))
     return torch.cat(maps, dim=2), torch.cat(values, dim=1).clamp(0, 1)
+
+
+def fade(values: Tensor, crop: float) -> Tensor:
+    """Weight of a pixel by its eigenvalue: 1 from :data:`FULL_WEIGHT` on, falling to 0 at ``crop``."""
+    return ((values - crop) / max(FULL_WEIGHT - crop, EPSILON)).clamp(0, 1)
+
+
+def _eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`torch.linalg.eigh` of matrices ``(n_y, n_x, n, n)``, as many at once as the device has memory for."""
+    parts = [torch.linalg.eigh(part) for part in torch.split(matrices.flatten(0, 1), AT_ONCE[matrices.device.type])]
+    values, vectors = (torch.cat(each) for each in zip(*parts, strict=True))
+    return values.view(matrices.shape[:-1]), vectors.view(matrices.shape)
 
 
 def _correlation(kernels: Tensor) -> Tensor:

@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.types import BoolArray, CountArray, Encoding, StepLimits
+from untrained_recon.encoding import Encoding, StepLimits
+from untrained_recon.operators import ellipse
+from untrained_recon.types import BoolArray, CountArray
 
 Array = npt.NDArray[Any]
 
 DISBELIEF = 2
 """Limits are not believed that leave more than so many of the widest gaps between lines empty on both sides."""
+FEWEST_CORNER = 8
+"""Lines that a pattern of the same density would have in the corners, were they not left out on purpose."""
 FEWEST = 8
 """Lines, or samples of a line, without which there is no extent to speak of."""
 
@@ -63,9 +67,9 @@ def _meant(sampled: npt.NDArray[np.int_], n: int, center: int, limits: StepLimit
 
 
 def _symmetric(first: int, last: int, n: int) -> int:
-    """Length of the shortest axis, centred as one of length n, that holds both; n where they reach an end of it."""
+    """Length of the shortest axis, centred as one of length n, that holds both; n where they reach an end of it, or all but."""
     below, above = n // 2 - first, last - n // 2
-    if first == 0 or last == n - 1:
+    if first <= 1 or last >= n - 2:
         return n
     return min(2 * max(below, above + 1), 2 * max(below, above) + 1)
 
@@ -94,11 +98,25 @@ def acquired(encoding: Encoding, counts: CountArray, crop: bool) -> tuple[Encodi
         return x if shape == counts.shape else np.ascontiguousarray(x[inner])
 
     note = "" if only is None else f"the header's {full[0]} partitions are one: a 2-D scan"
+    inside = np.ascontiguousarray(counts[inner])
+    if crop and has_shutter(inside > 0):
+        encoding = replace(encoding, shutter=True)
+        note = "; ".join(filter(None, [note, "z and y were sampled within an ellipse; the corners stay empty (scan.fill)"]))
     if shape == counts.shape:
         return encoding, counts, cut, note
     sizes = (" x ".join(map(str, sizes)) for sizes in (shape, counts.shape))
     note = "; ".join(filter(None, [note, "k-space was acquired on {} of {}; beyond it stays empty (scan.fill)".format(*sizes)]))
-    return _smaller(encoding, shape), np.ascontiguousarray(counts[inner]), cut, note
+    return _smaller(encoding, shape), inside, cut, note
+
+
+def has_shutter(mask: BoolArray) -> bool:
+    """Whether a volume ``(n_z, n_y, n_x)`` was sampled within the ellipse of its ``z`` and ``y`` alone, and on purpose."""
+    if mask.ndim == 2:
+        return False
+    lines: BoolArray = np.any(mask, axis=-1)
+    within = ellipse(lines.shape[0], lines.shape[1])
+    expected = lines[within].mean() * np.count_nonzero(~within)
+    return bool(expected >= FEWEST_CORNER and not lines[~within].any())
 
 
 def _only_partition(encoding: Encoding, counts: CountArray) -> int | None:

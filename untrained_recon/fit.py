@@ -14,6 +14,9 @@ from untrained_recon.errors import FitError
 from untrained_recon.networks import ImageGenerator, to_complex
 from untrained_recon.operators import CoilFourier, Sense
 from untrained_recon.optimisers import StepSizes, build_optimiser
+from untrained_recon.recorded import recorded
+
+LOOK = {"cpu": 1, "cuda": 10}  # iterations from look to look whether the fit is to end; to look is to wait for a GPU
 
 FINISHED, DISCREPANCY, OUT_OF_TIME, CALLBACK = "iterations", "discrepancy", "time budget", "callback"
 
@@ -38,7 +41,7 @@ class Progress:
 
 
 Callback = Callable[[Progress], bool | None]
-"""Called after every iteration; returning False ends the reconstruction with the image at hand."""
+"""Called after every iteration, of a fit on a GPU after every :data:`LOOK`; returning False ends it with the image at hand."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +85,20 @@ def fit(
         settings: Optimiser, iterations, step size, schedule and weighting. ``gd-a`` fits twice: with Adam to record its step sizes,
             then from the same start with gradient descent that follows them.
         callback: See :data:`Callback`.
-        seconds: Time after which the image is taken as it is; ``settings.time_budget_s`` may shorten it.
+        seconds: Time after which the image is taken as it is.
         steps: Takes the step sizes of an Adam fit.
         held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.held_out.held_out`.
         noise: Standard deviation of the complex noise in ``ksp``, for ``settings.discrepancy``; 0: not known.
 
     Returns:
         The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
-        early, its image.
+        early, its image. On a GPU a fit may end :data:`LOOK` iterations late.
 
     Raises:
         FitError: The loss became NaN or infinite.
     """
     _settle_vector_math()
-    deadline = time.monotonic() + min(seconds, settings.time_budget_s or math.inf)
+    deadline = time.monotonic() + seconds
     if settings.optimiser != "gd-a":
         return _descend(network, operator, ksp, settings, callback, deadline, steps, held, noise)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
@@ -126,30 +129,42 @@ def _descend(
     energy = float(_energy(weight * target))
     enough = settings.discrepancy * noise**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
 
+    begun = time.monotonic()
     optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
-    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
-    for iteration in range(1, settings.iterations + 1):
+
+    def descent() -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients; objective, residual and image."""
         optimiser.zero_grad()
         img = _image(network, operator)
         residual = target - operator(img) * fitted
         objective = _energy(weight * residual) / energy
         objective.backward()  # type: ignore[no-untyped-call]
+        return objective.detach(), residual.detach(), img.detach()
+
+    step = recorded(descent, ksp.device) if network.recorded else descent
+    look = LOOK[ksp.device.type] if settings.keep == "last" else 1
+    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
+    for iteration in range(1, settings.iterations + 1):
+        objective, residual, img = step()
         optimiser.step()
         if steps is not None and isinstance(optimiser, torch.optim.Adam):
             steps.record(optimiser)
         schedule.step()
-        loss = float(objective.detach())
+        if iteration % look and iteration < settings.iterations and time.monotonic() <= deadline:
+            continue
+        loss = float(objective)
         if not math.isfinite(loss):
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
         if settings.keep == "lowest-loss" and loss < lowest:
-            lowest, kept = loss, img.detach()
-        if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img.detach() / scale)) is False:
+            lowest, kept = loss, img.clone()
+        if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img / scale)) is False:
             stop_reason = CALLBACK
             break
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now + (now - begun) / iteration > deadline:  # another one would end too late
             stop_reason = OUT_OF_TIME
             break
-        if enough > 0 and float(_energy(residual.detach())) <= enough:
+        if enough > 0 and float(_energy(residual)) <= enough:
             stop_reason = DISCREPANCY
             break
 

@@ -9,12 +9,13 @@ import numpy as np
 from untrained_recon.cautions import Caution
 from untrained_recon.columns import Columns
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Encoding, ImageIndex, TimeRanges
 from untrained_recon.errors import NonFiniteError
 from untrained_recon.extent import acquired
 from untrained_recon.noise import NoiseScan
-from untrained_recon.readout import Readout, is_calibration_only, to_grid
+from untrained_recon.readout import Readout, is_calibration_only, stamps_of, to_grid
 from untrained_recon.spikes import require_no_spike
-from untrained_recon.types import ComplexArray, CountArray, Encoding, FloatArray, ImageIndex, KSpace
+from untrained_recon.types import ComplexArray, CountArray, FloatArray, KSpace
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ class Lines:
         readouts: In the order in which they came.
         averages: Values of their ``average`` counter.
         imaging: Whether one of them does more than calibrate.
-        reference: Header of the one nearest to the centre of k-space.
+        reference: Header of the one nearest to the centre of k-space, whatever it is for; of several, of the lowest partition and
+            line, and of the first average, as Gadgetron chooses.
+        stamps: Time stamps of those that are not for calibration alone.
     """
 
     def __init__(self) -> None:
@@ -37,16 +40,19 @@ class Lines:
         self.averages: set[int] = set()
         self.imaging = False
         self.reference = ismrmrd.AcquisitionHeader()
-        self._distance = float("inf")
+        self.stamps: list[tuple[int, ...]] = []
+        self._nearest = (float("inf"), 0, 0)
 
     def add(self, readout: Readout, acq: ismrmrd.Acquisition, encoding: Encoding) -> None:
         """Take a readout and the acquisition that it comes from."""
         away_y, away_z = readout.line - encoding.encoded_shape[0] // 2, readout.partition - encoding.partitions // 2
-        if (distance := float(np.hypot(away_y, away_z))) < self._distance:
-            self._distance, self.reference = distance, acq.getHead()
+        if (near := (float(np.hypot(away_y, away_z)), readout.partition, readout.line)) < self._nearest:
+            self._nearest, self.reference = near, acq.getHead()
         self.readouts.append(readout)
         self.averages.add(acq.idx.average)
-        self.imaging |= not is_calibration_only(acq)
+        if not is_calibration_only(acq):
+            self.imaging = True
+            self.stamps.append(stamps_of(acq))
 
 
 def gridded(
@@ -76,6 +82,7 @@ def kspace(
     samples: Samples,
     calibration: Samples | None,
     prewhitened: bool,
+    times: TimeRanges,
     settings: ScanConfig,
     cautions: tuple[Caution, ...] = (),
     notes: tuple[str, ...] = (),
@@ -89,6 +96,7 @@ def kspace(
         samples: Its samples on the grid, and of how many acquisitions each is the mean.
         calibration: The same of the readouts that calibrate; without, the image's own centre does.
         prewhitened: Whether a noise scan was applied.
+        times: When its imaging readouts were acquired.
         settings: How much of k-space is to be filled.
         cautions: What is doubtful about the samples.
         notes: What the header left open.
@@ -109,6 +117,7 @@ def kspace(
         prewhitened=prewhitened,
         weights=_weights(counts),
         averages=float(counts[mask].mean()),
+        times=times,
         cautions=cautions,
         notes=(*notes, note) if note else notes,
     )

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from untrained_recon.document import Notes, read_document
+from untrained_recon.encoding import Encoding, Header, ImageIndex, Measurement, StepLimits
 from untrained_recon.errors import HeaderError, ReconError, UnsupportedScanError
-from untrained_recon.types import Encoding, Header, ImageIndex, StepLimits
 
 DEFAULT_NOISE_BANDWIDTH = 0.793  # Gadgetron's assumption where the header does not say
 SEPARATE_MODES = ("separate", "external")
@@ -45,6 +45,10 @@ def parse_header(xml: bytes) -> Header:
         protocol_name=getattr(document.measurementInformation, "protocolName", None) or "",
         diffusion=bool(getattr(document.sequenceParameters, "diffusion", None)),
         remarks=tuple(remarks + _left_out(notes)),
+        measurement=Measurement(
+            measurement_id=getattr(document.measurementInformation, "measurementID", None) or "",
+            patient_position=getattr(getattr(document.measurementInformation, "patientPosition", None), "value", ""),
+        ),
     )
 
 

@@ -8,12 +8,17 @@ import numpy as np
 
 from untrained_recon import __version__
 from untrained_recon.config import Config
-from untrained_recon.types import ComplexArray, Encoding, FloatArray, Header, ImageIndex, KSpace, Reconstruction
+from untrained_recon.encoding import Encoding, Header, ImageIndex
+from untrained_recon.printable import printable
+from untrained_recon.stockmeta import stock_attributes
+from untrained_recon.types import ComplexArray, FloatArray, KSpace, Reconstruction
 
 SERIES = {"magnitude": 0, "complex": 1, "spread": 2, "noise": 3}
 """Kinds of image and the number N of their group ``image_N`` in an image file; new kinds are added at the end."""
 
 SERIES_PER_ENCODING = 10
+
+WINDOW = ("GADGETRON_WindowCenter", "GADGETRON_WindowWidth")
 
 MAPS = {
     "spread": "OPTIMISATION VARIANCE, not noise and not error: standard deviation of the magnitude over the runs of the network",
@@ -90,33 +95,41 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
         image_series_index=series_index(kind, data.index.encoding),
         field_of_view=(fov_x, fov_y, fov_z),
     )
-    image.meta = {**_display(kind, np.abs(pixels), recon, header), **_sampling(data), **_provenance(recon, data, config)}
+    meta = {
+        **stock_attributes(image.getHead(), data.times, header),
+        **_display(kind, np.abs(pixels), recon, header),
+        **_sampling(data),
+        **_provenance(recon, data, config),
+    }
+    image.meta = {name: _clean(value) for name, value in meta.items()}
     return image
 
 
-def placeholder(image: ismrmrd.Image, index: ImageIndex | None) -> ismrmrd.Image:
-    """An empty image that says that it could not be made, for a place in an array that must not stay free.
+def for_array(image: ismrmrd.Image) -> ismrmrd.Image:
+    """A complex image as part of an image array: type and series are those that Gadgetron's reconstructions give.
 
-    Args:
-        image: Another one of the array.
-        index: Which image is missing; None where that is not known.
+    It states no window: a gadget downstream multiplies the pixels, and nothing there adapts the window to that.
     """
-    empty = ismrmrd.Image(image.getHead())
-    empty.data[:] = 0
-    if index is not None:
-        for name in ImageIndex._fields[1:]:
-            setattr(empty, name, getattr(index, name))
-    kept = {name: value for name, value in image.meta.items() if not name.startswith("untrained_recon_")}
-    empty.meta = {**kept, "GADGETRON_ImageComment": "MISSING: this image could not be made; see the error of the scan"}
-    return empty
+    image.image_type = ismrmrd.IMTYPE_MAGNITUDE  # what ComplexToFloat makes of it
+    image.image_series_index = 1 + counters_of(image).encoding
+    image.meta = {name: value for name, value in image.meta.items() if name not in WINDOW}
+    return image
+
+
+def _clean(value: str | list[str]) -> str | list[str]:
+    """A value that is XML: names and reasons come from outside."""
+    return printable(value) if isinstance(value, str) else [printable(part) for part in value]
 
 
 def image_number(index: ImageIndex, encoding: Encoding) -> int:
-    """``image_index``: mixed radix over average, repetition, set, phase, contrast and slice, from 1, within 16 bits."""
+    """``image_index``: mixed radix over average, repetition, set, phase, contrast, slice and partition, from 1, within 16 bits.
+
+    A volume has the number of its first partition.
+    """
     number = 0
     for name in ("average", "repetition", "set", "phase", "contrast", "slice"):
         number = number * max(1, getattr(encoding.counts, name)) + getattr(index, name)
-    return number % 65535 + 1
+    return number * encoding.partitions % 65535 + 1
 
 
 def _display(kind: str, magnitude: FloatArray, recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
@@ -170,6 +183,7 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_version": __version__,
         "untrained_recon_config": config.name,
         "untrained_recon_config_hash": config.hash,
+        "untrained_recon_settings": config.changes(),
         "untrained_recon_seed": str(config.seed),
         "untrained_recon_method": recon.method,
         "untrained_recon_fallback_reason": recon.fallback_reason,
@@ -178,8 +192,9 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_final_loss": f"{recon.loss:.6g}",
         "untrained_recon_refinements": str(recon.refinements),
         "untrained_recon_refinement_stop": recon.refinement_stop,
-        "untrained_recon_held_out_error": f"{recon.held_out_error:.6g}",
+        "untrained_recon_held_out_chi2": f"{recon.held_out_chi2:.6g}",
         "untrained_recon_chi2": f"{recon.chi2:.6g}",
+        "untrained_recon_map_sets": str(recon.map_sets),
         **{
             f"untrained_recon_{name}": evidence.note if evidence.pixels is not None else f"missing: {evidence.note}"
             for name, evidence in maps.items()

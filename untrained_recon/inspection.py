@@ -10,12 +10,12 @@ import numpy as np
 from untrained_recon.assemble import assemble
 from untrained_recon.coils import FEWEST_LINES, calibration_width
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.errors import ReconError, SamplingError
 from untrained_recon.header import parse_header
 from untrained_recon.rawfile import RawFile
 from untrained_recon.readout import is_noise
 from untrained_recon.soundness import checked
-from untrained_recon.types import Header, ImageIndex
 from untrained_recon.volume import plane_axis
 
 FLAGS = {getattr(ismrmrd, name): name.removeprefix("ACQ_") for name in sorted(dir(ismrmrd)) if name.startswith("ACQ_")}

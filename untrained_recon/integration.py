@@ -8,21 +8,25 @@ import json
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import ismrmrd
 import numpy as np
 from ismrmrd import xsd
 
-from untrained_recon.cases import Case, Item
-from untrained_recon.chain import Input, chain_xml
+from untrained_recon.cases import Case, CaseFile, Item
+from untrained_recon.chain import Input, Output, chain_xml
+from untrained_recon.compression import CompressedAcquisition
 from untrained_recon.errors import GadgetMissingError, ReplayError
+from untrained_recon.findings import Finding, Outcome, check, magnitudes
+from untrained_recon.host import Item as Sent
 from untrained_recon.host import exchange, query, server_connection
-from untrained_recon.simulate import Simulation
-from untrained_recon.simulate import header as simulated_header
-from untrained_recon.types import FloatArray
+from untrained_recon.simulation import Simulation
+from untrained_recon.simulation import header as simulated_header
 from untrained_recon.wire import configuration_xml
+
+__all__ = ["Finding", "Outcome", "Result", "Target", "check", "magnitudes", "play", "probe", "run_cases"]
 
 SETTLE_S = 10.0
 PROBE = Simulation(shape=(16, 16), coils=1, accel=1, acs=16, pattern="equispaced", slices=1, noise=0.0, seed=0)
@@ -45,31 +49,11 @@ class Target:
     connect: tuple[str, int] | None
     timeout_s: float
 
-    def config(self, source: Input, settings: dict[str, str]) -> bytes:
+    def config(self, source: Input, settings: dict[str, str], output: Output = "float") -> bytes:
         """What is sent before the header: the settings for a service, a whole chain for a server."""
         if self.kind == "service":
             return configuration_xml(settings)
-        return chain_xml(source, "float", settings, self.connect).encode()
-
-
-@dataclass
-class Outcome:
-    """What came back."""
-
-    images: list[ismrmrd.Image] = field(default_factory=list)
-    others: int = 0
-    error: str = ""
-    stray: str = ""
-    first_image_s: float = 0.0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it must be."""
-
-    kind: str
-    text: str
+        return chain_xml(source, output, settings, self.connect).encode()
 
 
 @dataclass(frozen=True)
@@ -128,19 +112,30 @@ def run_cases(cases: Iterable[Case], target: Target, update: bool) -> Iterator[R
             yield Result(case, Outcome(), [], skipped=f"not for a {target.kind}")
             continue
         settings = {name: json.dumps(value) if isinstance(value, bool) else str(value) for name, value in case.file.config.items()}
-        config = target.config(case.file.input, settings)
+        config = target.config(case.file.input, settings, case.file.output)
         if target.kind == "server" and case.file.chain:
             config = (case.folder / case.file.chain).read_bytes()
         header, items = case.scan()
-        outcome = play(target, config, header, items)
-        renew = update and bool(outcome.images) and not outcome.error and not case.file.expect.error
-        if renew:
-            case.update(np.stack(magnitudes(outcome)))
-        waveforms = sum(isinstance(item, ismrmrd.Waveform) for item in items)
-        yield Result(case, outcome, [*check(case, outcome, waveforms), *_check_health(target)], updated=renew)
+        for _ in range(case.file.repeat):
+            outcome = play(target, config, header, _paced(items, case.file))
+            renew = update and bool(outcome.images) and not outcome.error and not case.file.expect.error
+            if renew:
+                case.update(np.stack(magnitudes(outcome)))
+            waveforms = sum(isinstance(item, ismrmrd.Waveform) for item in items)
+            result = Result(case, outcome, [*check(case, outcome, waveforms), *_check_health(target)], updated=renew)
+            if result.findings:
+                break
+        yield result
 
 
-def play(target: Target, config: bytes, header: bytes, items: list[Item]) -> Outcome:
+def _paced(items: Iterable[Item], file: CaseFile) -> Iterator[Sent]:
+    """The items as the case's host sends them."""
+    for item in items:
+        time.sleep(file.pace_s)
+        yield CompressedAcquisition(item, file.precision) if file.precision and isinstance(item, ismrmrd.Acquisition) else item
+
+
+def play(target: Target, config: bytes, header: bytes, items: Iterable[Sent]) -> Outcome:
     """Play a scan and take what comes back, until the other side has nothing more to say. Raises UnreachableError."""
     outcome = Outcome()
     start = time.monotonic()
@@ -158,70 +153,6 @@ def play(target: Target, config: bytes, header: bytes, items: list[Item]) -> Out
         outcome.seconds = time.monotonic() - start
         outcome.stray = _after_close(sock)
     return outcome
-
-
-def check(case: Case, outcome: Outcome, waveforms: int) -> Iterator[Finding]:
-    """Compare what came back with what must.
-
-    Args:
-        case: What must.
-        outcome: What came.
-        waveforms: Number of waveforms that were sent and must come back.
-    """
-    expect = case.file.expect
-    if expect.error and expect.error not in outcome.error:
-        yield Finding("missing error", f"expected {expect.error!r}, got {outcome.error or 'no error'}")
-    if outcome.error and not expect.error:
-        yield Finding("unexpected error", outcome.error)
-    if len(outcome.images) < expect.images:
-        yield Finding("missing image", f"{len(outcome.images)} of {expect.images} images came")
-    if len(outcome.images) > expect.images:
-        yield Finding("stray output", f"{len(outcome.images)} images came, {expect.images} were due")
-    if outcome.others != waveforms:
-        yield Finding("stray output", f"{outcome.others} waveforms came back, {waveforms} were sent")
-    if outcome.stray:
-        yield Finding("stray output", outcome.stray)
-    reference = case.reference
-    if reference is not None and len(outcome.images) == len(reference):
-        yield from _check_pixels(magnitudes(outcome), reference, expect.threshold, expect.scale)
-    for name, wanted in expect.header.items():
-        found = [_plain(getattr(image, name)) for image in outcome.images]
-        if found and not _agree(found, wanted):
-            yield Finding("wrong header", f"{name} is {found}, expected {wanted}")
-    for name, text in expect.meta.items():
-        values = [str(image.meta.get(name)) for image in outcome.images]
-        if values != (text if isinstance(text, list) else [text] * len(values)):
-            yield Finding("wrong meta", f"{name} is {values}, expected {text}")
-
-
-def magnitudes(outcome: Outcome) -> list[FloatArray]:
-    """The magnitude ``(y, x)`` of every image."""
-    return [np.abs(image.data).astype(np.float32).reshape(image.data.shape[-2:]) for image in outcome.images]
-
-
-def _check_pixels(found: list[FloatArray], reference: FloatArray, threshold: float, scale_threshold: float) -> Iterator[Finding]:
-    if any(img.shape != reference.shape[1:] for img in found):
-        yield Finding("wrong image", f"shape {found[0].shape}, expected {reference.shape[1:]}")
-        return
-    out = np.stack(found)
-    error = float(np.linalg.norm(out - reference) / np.linalg.norm(reference))
-    energy = float(np.vdot(out, out))
-    scale = float(np.vdot(out, reference)) / energy if energy > 0 else 0.0
-    if not (error <= threshold and abs(1 - scale) <= scale_threshold):
-        yield Finding(
-            "wrong image",
-            f"‖out - ref‖/‖ref‖ is {error:.4f} (at most {threshold}), "
-            f"|1 - scale| is {abs(1 - scale):.4f} (at most {scale_threshold})",
-        )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if hasattr(value, "__len__") else value
-
-
-def _agree(found: list[Any], wanted: Any) -> bool:
-    one, each = np.asarray(wanted), np.asarray(found)
-    return one.shape in (each.shape, each.shape[1:]) and bool(np.allclose(each, one, rtol=1e-4, atol=1e-4))
 
 
 def _after_close(sock: socket.socket) -> str:

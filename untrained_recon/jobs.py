@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 
 from untrained_recon.config import Config
+from untrained_recon.errors import HostGoneError
+from untrained_recon.fit import Callback, Progress
 from untrained_recon.progress import fit_logger
 from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.volume import reconstruct_image
@@ -19,7 +21,7 @@ class Jobs(Protocol):
         """Queue an image of a scan; ``seconds`` limit its fit."""
 
     def cancel(self, scan: str) -> None:
-        """Forget what the scan has queued; a fit that runs goes on to its end."""
+        """Forget what the scan has queued, and give up the fit that runs; from any thread."""
 
 
 class LocalJobs:
@@ -31,6 +33,7 @@ class LocalJobs:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._unwanted = False
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fit")
 
     def __enter__(self) -> "LocalJobs":
@@ -41,7 +44,18 @@ class LocalJobs:
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`Jobs`."""
-        return self._executor.submit(reconstruct_image, data, config, self._device, fit_logger(str(data.index)), seconds)
+        return self._executor.submit(reconstruct_image, data, config, self._device, self._follow(str(data.index)), seconds)
 
     def cancel(self, scan: str) -> None:
-        """See :class:`Jobs`; there is but one scan, and leaving the context cancels its fits."""
+        """See :class:`Jobs`; there is but one scan, and leaving the context forgets what it has queued."""
+        self._unwanted = True
+
+    def _follow(self, image: str) -> Callback:
+        log = fit_logger(image)
+
+        def follow(progress: Progress) -> None:
+            if self._unwanted:
+                raise HostGoneError("nobody waits for the image any more")
+            log(progress)
+
+        return follow

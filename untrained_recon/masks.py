@@ -4,6 +4,7 @@ The definitions are those of fastMRI's mask functions; the random numbers are Nu
 properties as theirs but not the same lines.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,13 @@ class Sampling:
 
 
 def block_lines(n_y: int, amount: float) -> int:
-    """Number of lines in a block around the centre: ``amount`` itself, or below 1 that share of ``n_y``, rounded."""
+    """Number of lines in a block around the centre: ``amount`` itself, or below 1 that share of ``n_y``, rounded.
+
+    Raises:
+        ConfigError: It is not finite.
+    """
+    if not math.isfinite(amount):
+        raise ConfigError(f"{amount} is no number of lines")
     return round(n_y * amount) if amount < 1 else round(amount)
 
 

@@ -10,6 +10,8 @@ import ismrmrd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from untrained_recon.brief import brief
+
 logger = logging.getLogger("gadget")
 
 LINE_INTERVAL_S = 10.0
@@ -47,7 +49,7 @@ class Monitor:
         elif "iteration" in record["fields"]:
             self._progress(record["message"], record["fields"])
         else:
-            logger.log(logging.getLevelName(record["level"]), "%s", record["message"])
+            logger.log(logging.getLevelName(record["level"]), "%s", brief(record["message"]))
 
     def image_done(self, image: ismrmrd.Image, done: int, known: int) -> None:
         """Count an image."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import scipy.linalg
 from numpy.linalg import LinAlgError
 
-from untrained_recon.errors import NoiseError
+from untrained_recon.errors import NOT_FINITE, NoiseError
 from untrained_recon.types import ComplexArray
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class NoiseScan:
             NoiseError: NaN or infinite samples, or another number of coils than before.
         """
         if not np.isfinite(data).all():
-            raise NoiseError("the noise scan holds NaN or Inf samples; check the receive chain and repeat the scan")
+            raise NoiseError(f"the noise scan holds NaN or Inf samples; {NOT_FINITE}")
         if self._samples and len(data) != len(self._samples[0]):
             raise NoiseError(f"the noise scan changes from {len(self._samples[0])} to {len(data)} channels")
         self._samples.append(np.array(data))

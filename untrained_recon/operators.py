@@ -4,10 +4,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from untrained_recon.types import Encoding
+from untrained_recon.encoding import Encoding
+from untrained_recon.types import BoolArray
 
 AXES = (-2, -1)
 
@@ -47,11 +49,22 @@ def resize(x: Tensor, shape: tuple[int, int]) -> Tensor:
     return x
 
 
+def ellipse(n_y: int, n_x: int) -> BoolArray:
+    """The ellipse that encloses the middle of every edge of a matrix: bool ``(n_y, n_x)``, True within."""
+    y, x = ((np.arange(n) - n // 2) / ((n + 1) / 2) for n in (n_y, n_x))
+    within: BoolArray = y[:, None] ** 2 + x[None, :] ** 2 <= 1
+    return within
+
+
 def to_recon_matrix(imgs: Tensor, encoding: Encoding) -> Tensor:
     """Cut images ``(…, *image_shape)`` to the reconstructed field of view and interpolate to the recon matrix.
 
-    Interpolation is by zero filling (or cutting) in k-space and keeps the values of the pixels, but for ``encoding.gain``.
+    Interpolation is by zero filling (or cutting) in k-space and keeps the values of the pixels, but for ``encoding.gain``. The
+    corners of k-space are empty where ``encoding.shutter`` says so.
     """
+    if encoding.shutter:
+        n_y, n_x = imgs.shape[-2:]
+        imgs = ifft2(fft2(imgs) * torch.from_numpy(ellipse(n_y, n_x)).to(imgs.device))
     imgs = resize(imgs, encoding.crop_shape)
     if encoding.gain != 1:
         imgs = encoding.gain * imgs

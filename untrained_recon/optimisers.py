@@ -43,7 +43,7 @@ def build_optimiser(layers: Layers, settings: FitConfig, steps: StepSizes | None
         return descent, LambdaLR(descent, [_Follow(steps.values, number) for number in range(len(groups))])
     parameters = [parameter for layer in layers for parameter in layer]
     kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.SGD
-    optimiser = kind(parameters, lr=settings.lr)
+    optimiser = kind(parameters, lr=settings.lr, fused=parameters[0].is_cuda or None)  # in one launch; elsewhere as PyTorch chooses
     if settings.schedule == "one-cycle":
         cycle = OneCycleLR(
             optimiser, max_lr=settings.lr, total_steps=settings.iterations + 1, cycle_momentum=settings.optimiser == "adam"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from untrained_recon.cautions import distinct
+from untrained_recon.cautions import Caution, distinct
 from untrained_recon.coils import low_resolution_maps
 from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
@@ -27,11 +27,16 @@ def pick_device(name: str) -> torch.device:
     """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; auto takes the GPU where there is one.
 
     Raises:
-        ConfigError: A CUDA device is asked for that is not there.
+        ConfigError: It is no such name, or a CUDA device that is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda and cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device: {name!r} is none of auto, cpu, cuda and cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device: {name!r} is not available; this machine has {torch.cuda.device_count()} CUDA devices")
     return device
@@ -49,15 +54,15 @@ def reconstruct(
 
     A fully sampled image needs no fit (Step 2 would put every sample back) and is transformed directly. Where maps are asked for
     but the calibration region does not allow them, the coils are reconstructed without (Step 1-A). Where the network cannot be
-    fitted (it diverges, memory does not suffice even when used sparingly, the device fails, no time is left), a conventional
-    image comes instead, and says so: CG-SENSE, or zero-filled without maps.
+    fitted (it diverges or runs away, memory does not suffice even when used sparingly, the device fails, time ends before it has a
+    better image), a conventional image comes instead, and says so: CG-SENSE, or zero-filled without maps.
 
     Args:
         data: Prewhitened k-space.
         config: Method and settings.
         device: Where to compute.
         callback: Follows and may stop the fit.
-        seconds: Time for the fit, and for evidence what it leaves; nothing is fitted where it is not positive.
+        seconds: Time for maps and fit, and for evidence what they leave; nothing is fitted where it is not positive.
         neighbour: See :func:`~untrained_recon.runs.run`.
     """
     start = time.perf_counter()
@@ -66,7 +71,9 @@ def reconstruct(
         recon = _finish(data, solution, device, start)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
-        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}")
+        solution = solve_without_network(data, config, f"{type(error).__name__}: {error}", device)
+        if seconds <= 0:
+            solution = replace(solution, cautions=(Caution("time-budget", "no time was left"), *solution.cautions))
         recon = _finish(data, solution, CPU, start)
     recon = _with_evidence(recon, data, solution, config, seconds - (time.perf_counter() - start))
     return replace(recon, seconds=time.perf_counter() - start)
@@ -110,9 +117,11 @@ def _finish(data: KSpace, solution: Solution, device: torch.device, start: float
         loss=solution.loss,
         refinements=solution.refinements,
         refinement_stop=solution.refinement_stop,
-        held_out_error=solution.held_out_error,
+        held_out_chi2=solution.held_out_chi2,
         chi2=solution.chi2,
+        map_sets=solution.map_sets,
         cautions=distinct((*data.cautions, *solution.cautions)),
         seconds=time.perf_counter() - start,
         device=str(device),
+        maps=None if solution.mps is None else mps.cpu().numpy(),
     )

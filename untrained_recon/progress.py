@@ -1,6 +1,5 @@
-"""Progress and log lines that a machine can read: log records may carry ``fields``, which :class:`JsonFormatter` keeps."""
+"""Progress of a fit as log records with ``fields``, which :class:`untrained_recon.logs.JsonFormatter` keeps."""
 
-import json
 import logging
 import time
 
@@ -9,21 +8,6 @@ from untrained_recon.fit import Callback, Progress
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 0.5
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: level, logger, message, and the record's ``fields``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as a line of JSON; a traceback is part of the message."""
-        return json.dumps(
-            {
-                "level": record.levelname,
-                "logger": record.name,
-                "message": super().format(record),
-                "fields": getattr(record, "fields", {}),
-            }
-        )
 
 
 def fit_logger(image: str) -> Callback:

@@ -1,7 +1,5 @@
 """ISMRMRD files: raw data in, images out. Images appear under their final name only when the file is complete."""
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -135,49 +133,6 @@ class RawFile:
     def _check(self, fits: bool, what: str, found: float, announced: int) -> None:
         if not fits:
             raise RawFileError(f"{self.path}: {what} holds {found:g} samples, its header says {announced}")
-
-
-class ImageFile:
-    """An ISMRMRD image file in the making; :meth:`commit` gives it its name, leaving the context without it removes it.
-
-    Args:
-        path: Final name; an existing file is replaced.
-        header: XML header to store beside the images.
-    """
-
-    def __init__(self, path: Path, header: bytes) -> None:
-        self.path = path
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        os.unlink(name)
-        self._part = Path(name)
-        self._dataset = ismrmrd.Dataset(name, GROUP, create_if_needed=True)
-        self._dataset.write_xml_header(header)
-
-    def __enter__(self) -> "ImageFile":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self._dataset.close()
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def append_image(self, number: int, image: ismrmrd.Image) -> None:
-        """Add an image to the group ``image_<number>``. Raises RawFileError when it cannot be written."""
-        try:
-            self._dataset.append_image(f"image_{number}", image)
-        except (RuntimeError, OSError, TypeError) as error:
-            raise RawFileError(f"{self.path}: an image of series {number} cannot be written ({error})") from error
-
-    def append_waveform(self, waveform: ismrmrd.Waveform) -> None:
-        """Add a waveform that came back."""
-        self._dataset.append_waveform(waveform)
-
-    def commit(self) -> None:
-        """Close the file and give it its name."""
-        self._dataset.close()
-        os.replace(self._part, self.path)
 
 
 def read_images(path: Path, number: int) -> list[ismrmrd.Image]:

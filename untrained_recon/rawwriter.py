@@ -6,16 +6,17 @@ import ismrmrd
 import numpy as np
 import numpy.typing as npt
 
+from untrained_recon.output import HDF5Output
 from untrained_recon.types import ComplexArray
 
 TICKS_PER_LINE = 8  # of 2.5 ms
 
 
 class RawWriter:
-    """A raw file in the making, of axial slices about the isocentre, in ascending order.
+    """A raw file in the making, of axial slices about the isocentre, in ascending order; OSError where it cannot be written.
 
     Args:
-        path: The file; what is in it already stays.
+        path: The file; an existing one is overwritten.
         header: Its XML header.
         slices: How many slices will be written.
         slice_step_mm: Distance from one slice to the next.
@@ -24,21 +25,23 @@ class RawWriter:
 
     def __init__(self, path: Path, header: bytes, slices: int, slice_step_mm: float, dwell_us: float) -> None:
         self._slices, self._slice_step_mm, self._dwell_us = slices, slice_step_mm, dwell_us
-        self._dataset = ismrmrd.Dataset(str(path), "dataset", create_if_needed=True)
+        self._file = HDF5Output(path)
+        self._dataset = ismrmrd.Dataset(self._file, "dataset", mode="w")
         self._dataset.write_xml_header(header)
         self._count = 0
 
     def __enter__(self) -> "RawWriter":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *reason: object) -> None:
         self._dataset.close()
+        self._file.__exit__(*reason)
 
     def noise(self, samples: ComplexArray) -> None:
         """Add a noise readout ``(n_coils, n_samples)``."""
         acq = self._acquisition(samples)
         acq.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
-        self._dataset.append_acquisition(acq)
+        self._append(acq)
 
     def slice(self, s: int, ksp: ComplexArray, codes: npt.NDArray[np.uint8], first_step: int = 0) -> None:
         """Add the lines of a slice.
@@ -70,7 +73,11 @@ class RawWriter:
             ):
                 if condition:
                     acq.set_flag(flag)
-            self._dataset.append_acquisition(acq)
+            self._append(acq)
+
+    def _append(self, acq: ismrmrd.Acquisition) -> None:
+        self._dataset.append_acquisition(acq)
+        self._file.check()
 
     def _acquisition(self, data: ComplexArray) -> ismrmrd.Acquisition:
         acq = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data, np.complex64))

@@ -7,8 +7,9 @@ import ismrmrd
 import numpy as np
 import sigpy
 
-from untrained_recon.errors import EncodingError, NonFiniteError
-from untrained_recon.types import ComplexArray, CountArray, Encoding
+from untrained_recon.encoding import Encoding
+from untrained_recon.errors import NOT_FINITE, EncodingError, NonFiniteError
+from untrained_recon.types import ComplexArray, CountArray
 
 # ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA is none of them: siemens_to_ismrmrd sets it on imaging lines with raw data correction
 NOT_IMAGING = {
@@ -24,6 +25,13 @@ NOT_IMAGING = {
         "PHASE_STABILIZATION",
     )
 }
+
+COMPRESSED = tuple(getattr(ismrmrd, f"ACQ_COMPRESSION{n}") for n in range(1, 5))
+
+
+def is_compressed(acq: ismrmrd.Acquisition) -> bool:
+    """Whether the samples are still those of a compression, which the host's reader ought to have undone."""
+    return any(acq.is_flag_set(flag) for flag in COMPRESSED)
 
 
 def is_noise(acq: ismrmrd.Acquisition) -> bool:
@@ -53,6 +61,11 @@ def is_calibration(acq: Any) -> bool:
     """Whether the readout is a calibration line, be it an imaging line too or not (flag 20 or 21)."""
     flags = (ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING)
     return any(acq.is_flag_set(flag) for flag in flags)
+
+
+def stamps_of(acq: Any) -> tuple[int, ...]:
+    """Time stamps of a readout (or its header): acquisition, then physiology."""
+    return (acq.acquisition_time_stamp, *acq.physiology_time_stamp)
 
 
 def describe(acq: Any) -> str:
@@ -105,7 +118,7 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     """
     data = np.asarray(acq.data)
     if not np.isfinite(data).all():
-        raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; check the receive chain and repeat the scan")
+        raise NonFiniteError(f"{describe(acq)} holds NaN or Inf samples; {NOT_FINITE}")
     line, partition = line_of(acq, encoding), partition_of(acq, encoding)
     grid, n, before = encoding.encoded_shape[1], data.shape[1], int(acq.center_sample)
     kept = kept_samples(acq, n)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.types import BoolArray, ComplexArray, CountArray, Encoding
+from untrained_recon.encoding import Encoding
+from untrained_recon.types import BoolArray, ComplexArray, CountArray
 
 FEWEST_LINES = 6
 """Contiguous lines around the centre with which an image calibrates itself."""
@@ -106,5 +107,5 @@ def _interpolation(
     waves = np.exp(2j * np.pi * np.outer(steps, steps) / n)
     kept = (steps >= block[0]) & (steps <= block[1])
     matrix = np.exp(-2j * np.pi * np.outer(position, steps) / n) @ waves.T * kept / n
-    turns = np.exp(2j * np.pi * rows / target_fov * distance)
+    turns = np.exp(-2j * np.pi * rows / target_fov * distance)
     return turns[:, None] * matrix, np.flatnonzero((position >= low - SAME) & (position <= high + SAME))

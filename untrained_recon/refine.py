@@ -73,8 +73,10 @@ def refine(
     seen = None if held is None else ~held
     norm, energy = float(operator.mask.max()) ** 2, ksp.abs().square().sum()
     state, held_error, stop_reason, iteration = _State(img), math.nan, DISCREPANCY, 0
+    longest = 0.0
     for iteration in range(iterations):
-        elapsed = (time.monotonic() - start) / seconds
+        begun = time.monotonic()
+        elapsed = (begun - start + longest) / seconds  # at the end of this step
         done = min(max(iteration / max(iterations - 1, 1), elapsed), 1.0)
         if seen is not None and held is not None and done >= split:
             held_error, seen = held_out_error(operator(state.img), ksp, held), None
@@ -91,6 +93,7 @@ def refine(
             if callback(Progress("refine", iteration + 1, iterations, loss, state.img)) is False:
                 stop_reason = CALLBACK
                 break
+        longest = max(longest, time.monotonic() - begun)
         if done >= 1:
             stop_reason = DISCREPANCY if elapsed < 1 else OUT_OF_TIME
             break

@@ -7,15 +7,17 @@ from typing import Protocol
 
 import ismrmrd
 
-from untrained_recon.assemble import begins_image, image_index
 from untrained_recon.config import ScanConfig
-from untrained_recon.errors import RawFileError, ReplayError
+from untrained_recon.encoding import Header, ImageIndex
+from untrained_recon.errors import ReplayError
+from untrained_recon.gadget_process import GadgetProcess
 from untrained_recon.header import parse_header
-from untrained_recon.host import GadgetProcess, Item, exchange, server_connection
+from untrained_recon.host import RECEIVE_TIMEOUT_S, Item, exchange, server_connection
+from untrained_recon.imagefile import ImageFile, image_file
 from untrained_recon.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
-from untrained_recon.rawfile import ImageFile, RawFile
+from untrained_recon.membership import begins_image, image_index
+from untrained_recon.rawfile import RawFile
 from untrained_recon.stream import resolve
-from untrained_recon.types import Header, ImageIndex
 from untrained_recon.wire import configuration_xml
 
 
@@ -60,12 +62,17 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
                     magnitudes.append(item)
                     monitor.image_done(item, len(magnitudes), len(watch.known))
         watch.check({(series_index(kind, index.encoding), index) for index in watch.known for kind in expected_series(config)})
-        out.commit()
     return magnitudes
 
 
 def replay_through_server(
-    raw_path: Path, out_path: Path, address: tuple[str, int], chain: bytes, monitor: Monitor, group: str = ""
+    raw_path: Path,
+    out_path: Path,
+    address: tuple[str, int],
+    chain: bytes,
+    monitor: Monitor,
+    group: str = "",
+    seconds: float = RECEIVE_TIMEOUT_S,
 ) -> list[ismrmrd.Image]:
     """Play ``raw_path`` through a chain of a running Gadgetron, as its own client does.
 
@@ -77,6 +84,7 @@ def replay_through_server(
         chain: The chain's XML.
         monitor: Told of progress.
         group: As for :func:`replay`.
+        seconds: How long the server may be silent.
 
     Returns:
         The images of the first series, in the order in which they came.
@@ -88,7 +96,7 @@ def replay_through_server(
         watch = _Expectation(parse_header(raw.header), ScanConfig())
         series: dict[int, list[ismrmrd.Image]] = {}
         with server_connection(*address) as server:
-            for item in exchange(server, chain, raw.header, watch.sent(raw.items())):
+            for item in exchange(server, chain, raw.header, watch.sent(raw.items()), seconds):
                 if isinstance(item, ismrmrd.Waveform):
                     out.append_waveform(item)
                     continue
@@ -101,18 +109,13 @@ def replay_through_server(
                 if number == 0:
                     monitor.image_done(item, len(series[item.image_series_index]), len(watch.known))
         watch.check({(0, index._replace(encoding=0)) for index in watch.known})
-        out.commit()
     return next(iter(series.values()), [])
 
 
 @contextmanager
 def _files(raw_path: Path, out_path: Path, group: str) -> Iterator[tuple[RawFile, ImageFile]]:
-    """The raw file and the image file in the making, checked against each other."""
-    if not out_path.parent.is_dir():
-        raise RawFileError(f"{out_path}: the folder {out_path.parent} does not exist")
-    if out_path.exists() and out_path.samefile(raw_path):
-        raise RawFileError(f"{out_path}: the output would replace the raw data")
-    with RawFile(raw_path, group) as raw, ImageFile(out_path, raw.header) as out:
+    """The raw file and the image file in the making."""
+    with RawFile(raw_path, group) as raw, image_file(out_path, raw.header, {"the raw data": raw_path}) as out:
         yield raw, out
 
 

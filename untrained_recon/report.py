@@ -11,12 +11,15 @@ import numpy as np
 from untrained_recon.assemble import assemble
 from untrained_recon.baselines import zero_filled
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import MissingExtraError, RawFileError, UnsupportedScanError
 from untrained_recon.header import parse_header
+from untrained_recon.imagefile import read_images
 from untrained_recon.images import counters_of
 from untrained_recon.metrics import Quality, match_scale, quality
-from untrained_recon.rawfile import RawFile, read_images
-from untrained_recon.types import FloatArray, ImageIndex
+from untrained_recon.output import NO_INPUTS, Inputs, make_folder, written
+from untrained_recon.rawfile import RawFile
+from untrained_recon.types import FloatArray
 
 ERROR_GAIN = 5
 
@@ -49,12 +52,13 @@ def require_matplotlib() -> ModuleType:
 def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
     """Write every magnitude image (of a volume the middle) as a PNG with the window of its meta, named after its counters."""
     pyplot = _pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for image in images:
         low, high = _window(image)
         counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)
         middle = abs(image.data[0, image.data.shape[1] // 2])
-        pyplot.imsave(folder / f"{counters}.png", middle, cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
+        with written(folder / f"{counters}.png") as part:
+            pyplot.imsave(part, middle, cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
 
 def compare(raw_path: Path, image_path: Path, truth_path: Path, group: str = "") -> list[Comparison]:
@@ -90,8 +94,17 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path, group: str = "")
     return rows
 
 
-def save_panel(rows: Sequence[Comparison], path: Path) -> None:
-    """Write a picture: per image truth, zero-filled, ours, and the error maps of both, on common scales."""
+def save_panel(rows: Sequence[Comparison], path: Path, inputs: Inputs = NO_INPUTS) -> None:
+    """Write a PNG: per image truth, zero-filled, ours, and the error maps of both, on common scales.
+
+    Args:
+        rows: The images.
+        path: The file; an existing one is replaced.
+        inputs: See :func:`untrained_recon.output.require_place`.
+
+    Raises:
+        RawFileError: It cannot be written there.
+    """
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(len(rows), 5, figsize=(15, 3.5 * len(rows)), squeeze=False, layout="constrained")
     for row, line in zip(rows, axes, strict=True):
@@ -107,7 +120,8 @@ def save_panel(rows: Sequence[Comparison], path: Path) -> None:
             axis.imshow(picture, cmap="gray", vmin=0, vmax=top)
             axis.set_title(caption, fontsize=9)
             axis.set_axis_off()
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    with written(path, inputs) as part:
+        figure.savefig(part, dpi=110, bbox_inches="tight", format="png")
     pyplot.close(figure)
 
 

@@ -1,5 +1,6 @@
 """One run of the un-trained reconstruction: the fit of a network, and the refinement of its image."""
 
+import gc
 import logging
 import math
 import time
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from untrained_recon.compute import arithmetic
 from untrained_recon.config import Config
-from untrained_recon.fit import CALLBACK, Callback, FitResult, fit
+from untrained_recon.conjugate import cg_sense
+from untrained_recon.errors import FitError
+from untrained_recon.fit import CALLBACK, OUT_OF_TIME, Callback, FitResult, fit
 from untrained_recon.held_out import held_out, held_out_error
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks import build_network
-from untrained_recon.operators import CoilFourier, Sense
+from untrained_recon.operators import CoilFourier, Sense, ifft2
 from untrained_recon.phase import image_phase
 from untrained_recon.refine import refine
 from untrained_recon.types import KSpace
@@ -25,7 +28,11 @@ from untrained_recon.uncertainty import noise_sd, uncertainty
 logger = logging.getLogger(__name__)
 
 NOTHING = "nothing to fit"
-FIT_SHARE = 0.6  # of the time, where a refinement follows
+FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for its steps matters more
+LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
+TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
+WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
+RUN_AWAY = 4.0  # likewise; a network that was not fitted has about 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,23 @@ class Problem:
         return uncertainty(self.operator, self.ksp, self.calib, self.data.calib_mask)
 
     @cached_property
+    def live(self) -> bool:
+        """Whether there is any signal: not in a dead coil of its own."""
+        return bool(self.ksp.any())
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the complex noise of a sample times its weight; 0 where it is not known."""
+        return math.sqrt(2) * noise_sd(self.data, self.ksp)
+
+    def conventional(self, held: Tensor | None = None) -> Tensor:
+        """CG-SENSE, or without maps the zero-filled image; of the samples that are not held out."""
+        if isinstance(self.operator, CoilFourier):
+            return ifft2(self.ksp if held is None else self.ksp * ~held)
+        seen = self.operator if held is None else Sense(self.operator.mps, self.operator.mask * ~held)
+        return cg_sense(seen, self.ksp * seen.mask, LAMDA, ITERATIONS)
+
+    @cached_property
     def phase(self) -> Tensor:
         """See :func:`~untrained_recon.phase.image_phase`."""
         return image_phase(self.operator, self.calib, self.data.calib_mask)
@@ -73,7 +97,9 @@ class Run:
         loss: See :class:`~untrained_recon.fit.FitResult`.
         refinements: Steps of the refinement, 0 where there was none.
         refinement_stop: Why it ended; empty where there was none.
-        held_out: Relative error on the held-out samples before they entered the image; NaN where there are none.
+        held_out: Squared error on the held-out samples before they entered the image, in units of the noise's; NaN where there are
+            none, or the noise is not known.
+        conventional: Whether the image is the conventional one, as time ended before the network had a better one.
     """
 
     img: Tensor
@@ -83,6 +109,7 @@ class Run:
     refinements: int = 0
     refinement_stop: str = ""
     held_out: float = math.nan
+    conventional: bool = False
 
 
 def run(
@@ -90,38 +117,93 @@ def run(
 ) -> Run:
     """Fit a network and refine its image, where ``refine.iterations`` asks for it and the noise is known.
 
+    Where the time ends the fit, the conventional image takes the place of the network's if it is the better one, as the start of
+    the refinement or as the result. It also starts the refinement where the network's image is worse than none.
+
     Args:
         problem: What is to be solved.
         config: Settings; ``config.seed + number`` draws network, input and the lines that are held out.
         number: Which of several runs it is.
         callback: Follows and may stop the fit and the refinement.
-        seconds: Time for both.
+        seconds: Time for both, and for the conventional image.
         neighbour: Networks of the plane before to start from; takes this one's.
 
     Raises:
         FitError: The network cannot be fitted.
     """
-    start = time.monotonic()
-    if not problem.ksp.any():  # a dead coil of its own
-        return Run(torch.zeros_like(problem.ksp), 0, NOTHING, 0.0)
+    deadline = time.monotonic() + seconds
+    if not problem.live:
+        return Run(torch.zeros_like(problem.ksp), 0, NOTHING, math.nan)
     generator = torch.Generator().manual_seed(config.seed + number)
-    held = held_out(problem.data.mask, config.recon.held_out, generator)
-    held = None if held is None else held.to(problem.ksp.device)
-    found = _fit(problem, held, config, number, callback, seconds * (FIT_SHARE if config.refine.iterations else 1), neighbour)
-    fitted = Run(found.img, found.iterations, found.stop_reason, found.loss)
-    left = seconds - (time.monotonic() - start)
+    held = _lines(problem, config.recon.held_out, generator)
     steps = config.refine.iterations
+    rival = _rival(problem, held, bool(steps), generator) if math.isfinite(seconds) else None
+    if rival is not None and time.monotonic() >= deadline:
+        return Run(rival.img, 0, OUT_OF_TIME, math.nan, conventional=True)
+    share = FIT_SHARE if steps else 1.0
+    found = _fit(problem, held, config, number, callback, share * (deadline - time.monotonic()), neighbour)
+    fitted = Run(found.img, found.iterations, found.stop_reason, found.loss)
+    left_over = _relative(problem, found.img, None)
+    if not math.isfinite(left_over):
+        raise FitError("the image holds pixels that are not finite")
+    if left_over >= RUN_AWAY:
+        raise FitError(f"the fit ran away: its squared residual is {left_over:.3g} times that of no image; lower fit.lr")
+    if found.stop_reason == OUT_OF_TIME and rival is not None and rival.error <= _relative(problem, found.img, rival.trial):
+        fitted = replace(fitted, img=rival.img, conventional=True)
+    left = deadline - time.monotonic()
     if steps == 0 or left <= 0 or found.stop_reason == CALLBACK or problem.error == 0:
-        error_out = math.nan if held is None else held_out_error(problem.operator(found.img), problem.weighted, held)
-        return replace(fitted, held_out=error_out)
-    refined = refine(problem.operator, problem.weighted, found.img, problem.phase, problem.error, steps, left, held, callback)
+        return fitted if held is None else replace(fitted, held_out=_held_chi2(problem, held, _relative(problem, found.img, held)))
+    start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
+    with arithmetic(config.compute, problem.ksp.device):
+        refined = refine(problem.operator, problem.weighted, start, problem.phase, problem.error, steps, left, held, callback)
     return replace(
         fitted,
         img=refined.img,
         refinements=refined.iterations,
         refinement_stop=refined.stop_reason,
-        held_out=refined.held_out,
+        held_out=math.nan if held is None else _held_chi2(problem, held, refined.held_out**2),
+        conventional=False,
     )
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """The conventional image.
+
+    Attributes:
+        img: complex ``operator.ishape``.
+        trial: bool ``(n_y, n_x)``, samples to compare by; None for all, where no lines can be spared.
+        error: Squared error on them, relative to their energy, of a conventional image that did not see them.
+    """
+
+    img: Tensor
+    trial: Tensor | None
+    error: float
+
+
+def _rival(problem: Problem, held: Tensor | None, refined: bool, generator: torch.Generator) -> _Rival:
+    """What a fit is compared with that did not see the lines held out, or if none are held out, one that saw all."""
+    trial = _lines(problem, TRIAL, generator) if held is None else held
+    img = problem.conventional(trial)
+    error = _relative(problem, img, trial)
+    return _Rival(img if trial is None or (refined and held is not None) else problem.conventional(), trial, error)
+
+
+def _lines(problem: Problem, share: float, generator: torch.Generator) -> Tensor | None:
+    held = held_out(problem.data.mask, share, generator)
+    return None if held is None else held.to(problem.ksp.device)
+
+
+def _relative(problem: Problem, img: Tensor, held: Tensor | None) -> float:
+    """Squared residual relative to the energy of the samples, of all or of those held out."""
+    chosen = problem.operator.mask > 0 if held is None else held
+    return held_out_error(problem.operator(img), problem.weighted, chosen) ** 2
+
+
+def _held_chi2(problem: Problem, held: Tensor, relative: float) -> float:
+    """A squared error relative to the held-out samples, in units of the noise's."""
+    mean = float(problem.weighted[..., held].abs().square().mean())
+    return relative * mean / problem.noise**2 if problem.noise else math.nan
 
 
 def shares(seconds: float, parts: int) -> Iterator[float]:
@@ -142,7 +224,7 @@ def _fit(
 ) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
     # an estimated level may be too high, and would end the fit too early
-    noise = math.sqrt(2) * noise_sd(problem.data, problem.ksp) if problem.data.prewhitened else 0.0
+    noise = problem.noise if problem.data.prewhitened else 0.0
     name, follows = f"coil {problem.coil}, run {number}", config.fit.following_iterations if neighbour is not None else 0
 
     def attempt(save_memory: bool) -> FitResult:
@@ -150,6 +232,7 @@ def _fit(
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory
+        network.recorded &= not save_memory  # a recording keeps its memory to itself
         settings = config.fit
         if neighbour is not None and follows and neighbour.lend(name, network):
             settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
@@ -162,6 +245,8 @@ def _fit(
     try:
         return attempt(save_memory=False)
     except torch.cuda.OutOfMemoryError as error:
-        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, error)
-    torch.cuda.empty_cache()  # nothing on a machine without CUDA; the failed fit's tensors are free by now
+        # as text: who keeps the record would keep the traceback, and with it all that the failed fit holds
+        logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, str(error))
+    gc.collect()  # optimisers refer to themselves
+    torch.cuda.empty_cache()  # nothing on a machine without CUDA
     return attempt(save_memory=True)

@@ -2,9 +2,9 @@
 
 import ismrmrd
 
+from untrained_recon.encoding import Header
 from untrained_recon.errors import UnsupportedScanError
 from untrained_recon.readout import describe
-from untrained_recon.types import Header
 
 
 class Scope:

@@ -11,13 +11,14 @@ from torch import Tensor
 from untrained_recon import bart, baselines
 from untrained_recon.coils import estimate_maps
 from untrained_recon.config import BaselineConfig, Config
+from untrained_recon.doubts import CONVENTIONAL_MISFIT, aliasing, misfit
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.networks.unet import load_unet, unet_reconstruct
-from untrained_recon.operators import data_consistency, ifft2, rss, to_recon_matrix
+from untrained_recon.operators import data_consistency, fft2, ifft2, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING
-from untrained_recon.types import KSpace
+from untrained_recon.types import ComplexArray, KSpace
 from untrained_recon.untrained import Solution, reconstruct_untrained
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def solve(
         neighbour: See :func:`~untrained_recon.runs.run`.
 
     Raises:
-        FitError: The network cannot be fitted, or no time is left.
+        FitError: No time is left.
         CalibrationError: A method that needs maps cannot have them.
         RuntimeError: The device fails.
     """
@@ -60,42 +61,68 @@ def solve(
     if method == "unet":
         return _with_unet(data, ksp, Path(config.unet.weights))
     if method != "network":
-        return _conventional(data, config, method, "")
+        return _conventional(data, config, method, "", device)
     seconds = min(seconds, config.fit.time_budget_s or math.inf)
     return reconstruct_untrained(data, ksp, mask, config, callback, seconds, neighbour)
 
 
-def solve_without_network(data: KSpace, config: Config, reason: str) -> Solution:
-    """CG-SENSE, or zero-filled where there are no maps or they are of no use; on the CPU, whose memory is larger."""
+def solve_without_network(data: KSpace, config: Config, reason: str, device: torch.device = CPU) -> Solution:
+    """CG-SENSE, or zero-filled where there are no maps or they are of no use; on the CPU where the device fails."""
     try:
         own = config.model_copy(update={"baseline": BaselineConfig()})  # the settings may be meant for another method
-        return _conventional(data, own, "cg-sense", reason)
+        return _conventional(data, own, "cg-sense", reason, device)
     except (CalibrationError, RuntimeError, ValueError, MemoryError) as error:  # the last resort follows, whatever it was
+        if device.type != "cpu" and not isinstance(error, CalibrationError):
+            logger.warning("%s: CG-SENSE on the CPU, as %s fails: %s", data.index, device, error)
+            return solve_without_network(data, config, reason)
         logger.warning("%s: zero-filled instead of CG-SENSE: %s", data.index, error)
         found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
-        return replace(found, fallback_reason=reason, stop_reason="fallback")
+        return replace(found, fallback_reason=reason, stop_reason="fallback", cautions=tuple(aliasing(data, False, True)))
 
 
 def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
     def again(ksp: Tensor) -> Tensor:
         return to_recon_matrix(ifft2(ksp), data.encoding)
 
-    return Solution(again(ksp), None, method, again=again)
+    cautions = () if method == "empty" else tuple(aliasing(data, False, False))
+    return Solution(again(ksp), None, method, cautions=cautions, again=again)
 
 
-def _conventional(data: KSpace, config: Config, method: str, reason: str) -> Solution:
-    mps = bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, CPU)
+def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
+    """On the device where the method can use it; what comes back lies on the CPU."""
+    where = device if method == "cg-sense" else CPU
+    mps = _one_set(data, config, method, where)
 
-    def again(ksp: Tensor) -> Tensor:
-        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations)
-        coil_imgs = torch.from_numpy(mps * img)
+    def solved(ksp: Tensor) -> Tensor:
+        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations, where)
+        return torch.from_numpy(mps * img).to(where)
+
+    def delivered(coil_imgs: Tensor, ksp: Tensor) -> Tensor:
         if config.recon.data_consistency:
-            coil_imgs = data_consistency(coil_imgs, ksp, torch.from_numpy(data.mask))
-        return to_recon_matrix(coil_imgs, data.encoding)
+            coil_imgs = data_consistency(coil_imgs, ksp.to(where), torch.from_numpy(data.mask).to(where))
+        return to_recon_matrix(coil_imgs, data.encoding).cpu()
 
-    coil_imgs = again(torch.from_numpy(data.ksp))
-    stop_reason = "fallback" if reason else NOTHING
-    return Solution(coil_imgs, torch.from_numpy(mps), method, reason, stop_reason=stop_reason, again=again)
+    ksp = torch.from_numpy(data.ksp)
+    coil_imgs = solved(ksp)
+    residual = (fft2(coil_imgs).cpu() - ksp) * torch.from_numpy(data.sampling)
+    cautions = (*aliasing(data, True, False), *misfit(residual, data, ksp, CONVENTIONAL_MISFIT))
+    return Solution(
+        coil_imgs=delivered(coil_imgs, ksp),
+        mps=torch.from_numpy(mps),
+        method=method,
+        fallback_reason=reason,
+        stop_reason="fallback" if reason else NOTHING,
+        map_sets=1,
+        cautions=cautions,
+        again=lambda ksp: delivered(solved(ksp), ksp),
+    )
+
+
+def _one_set(data: KSpace, config: Config, method: str, device: torch.device) -> ComplexArray:
+    if data.maps is not None:
+        first: ComplexArray = data.maps[0]
+        return first
+    return bart.ecalib(data.ksp) if method == "paper-tv" else estimate_maps(data.calib, data.calib_mask, config.maps, device)
 
 
 def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
@@ -108,4 +135,4 @@ def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
         improved = torch.from_numpy(unet_reconstruct(network, magnitude.cpu().numpy())).to(ksp.device)
         return coil_imgs * (improved.clamp(min=0) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny))
 
-    return Solution(again(ksp), None, "unet", again=again)
+    return Solution(again(ksp), None, "unet", cautions=tuple(aliasing(data, False, False)), again=again)

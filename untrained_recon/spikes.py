@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import SpikeError
 from untrained_recon.readout import Readout
-from untrained_recon.types import Encoding
 
 SPIKE, SPIKE_AT_CENTRE = 1e2, 1e6
 """Magnitude of a sample, relative to the root of the energy of all others, from which on it is a spike: away from the centre of

@@ -1,46 +1,58 @@
 """A whole scan: settings from the host's properties, then image after image, knowing nothing of the host itself."""
 
+import contextvars
 import logging
 import math
 import queue
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import TypeAlias
+from typing import NamedTuple
 
 import ismrmrd
 import torch
 
 from untrained_recon.assemble import assemble
 from untrained_recon.config import DEFAULT_PRESET, Config, EvidenceConfig, load_config
-from untrained_recon.errors import ServiceStoppedError
+from untrained_recon.encoding import Encoding
+from untrained_recon.errors import HostGoneError, ServiceStoppedError
 from untrained_recon.failures import Failures
 from untrained_recon.header import parse_header
 from untrained_recon.images import MAPS, pixels_of, to_image
 from untrained_recon.jobs import Jobs
+from untrained_recon.ledger import Ledger
+from untrained_recon.logs import SCAN
+from untrained_recon.memory import Account, Budget
 from untrained_recon.pipeline import pick_device
+from untrained_recon.rules import Rules
+from untrained_recon.shares import Shares
 from untrained_recon.soundness import sound
-from untrained_recon.types import Encoding, KSpace, Reconstruction
+from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
 PENDING_BYTES = 4 << 30
 
 
-def resolve(properties: Mapping[str, str]) -> tuple[Config, torch.device]:
+def resolve(properties: Mapping[str, str], rules: Rules | None = None) -> tuple[Config, torch.device]:
     """Configuration and device from a host's properties.
 
     Args:
         properties: ``config`` names a preset or a YAML file (without it: ``DEFAULT_PRESET``); every other key is a dotted path of
             the configuration, its value in YAML notation.
+        rules: What a service allows; None allows everything.
 
     Raises:
         ConfigError: See :func:`untrained_recon.config.load_config`; also a device that is not there.
     """
-    overrides = dict(properties)
-    config = load_config(overrides.pop("config", "") or DEFAULT_PRESET, overrides)
+    if rules is not None:
+        config = rules.load(properties)
+    else:
+        overrides = dict(properties)
+        config = load_config(overrides.pop("config", "") or DEFAULT_PRESET, overrides)
     return config, pick_device(config.device)
 
 
@@ -52,19 +64,26 @@ class Session:
     Args:
         header_xml: The ISMRMRD header as it arrived.
         properties: See :func:`resolve`.
+        account: Takes note of the memory that the scan takes; None for no limit.
+        rules: See :func:`resolve`.
 
     Attributes:
+        name: The scan's id, that of the log's context where there is one.
         totals: Images, fallbacks and iterations so far, seconds that images were fitted and that they waited.
 
     Raises:
-        ConfigError, HeaderError, UnsupportedScanError: Before any data are taken.
+        ConfigError, HeaderError, UnsupportedScanError, ScanTooLargeError: Before any data are taken.
     """
 
-    def __init__(self, header_xml: bytes, properties: Mapping[str, str]) -> None:
-        self.config, self.device = resolve(properties)
+    def __init__(
+        self, header_xml: bytes, properties: Mapping[str, str], account: Account | None = None, rules: Rules | None = None
+    ) -> None:
+        self.config, self.device = resolve(properties, rules)
         self.header = parse_header(header_xml)
-        self.name = uuid.uuid4().hex[:8]
-        self._seconds_left = self.config.scan.time_budget_s or math.inf
+        self.name = SCAN.get() or uuid.uuid4().hex[:8]
+        self._account = account or Budget().account()
+        self._ledger = Ledger(self.header, self.config.scan, self._account)
+        self._abandoned = False
         self.totals: dict[str, int | float] = {
             "images": 0,
             "fallbacks": 0,
@@ -72,16 +91,28 @@ class Session:
             "fit_seconds": 0.0,
             "wait_seconds": 0.0,
         }
-        self._images_left = sum(self._announced(encoding) for encoding in self.header.encodings)
+        announced = sum(self._announced(encoding) for encoding in self.header.encodings)
+        self._shares = Shares(self.config.scan.time_budget_s or math.inf, announced)
         for remark in self.header.remarks:
             logger.info("scan %s: %s", self.name, remark)
         logger.info("scan %s: configuration %s (%s) on %s", self.name, self.config.name, self.config.hash, self.device)
 
     def assemble(self, batches: Iterable[Iterable[ismrmrd.Acquisition]], cut_before: bool = False) -> Iterator[KSpace]:
         """Acquisitions → the k-space of image after image, see :func:`untrained_recon.assemble.assemble`."""
-        return assemble(batches, self.header, self.config.scan, cut_before)
+        return self._ledger.leaving(assemble(self._ledger.entering(batches), self.header, self.config.scan, cut_before))
 
-    def images(self, scan: Iterable[KSpace], kinds: Sequence[str], jobs: Jobs) -> Generator[ismrmrd.Image, None, None]:
+    def expect(self, encoding: int, n_coils: int) -> None:
+        """Plan the memory for images that do not come by way of :meth:`assemble`. Raises ScanTooLargeError."""
+        self._ledger.expect(encoding, n_coils)
+
+    def abandon(self, jobs: Jobs) -> None:
+        """Give the scan up, as its host has left: what runs is stopped, what waits or comes is not begun. From any thread."""
+        self._abandoned = True
+        jobs.cancel(self.name)
+
+    def images(
+        self, scan: Iterable[KSpace], kinds: Sequence[str], jobs: Jobs, failed: Callable[[Exception], None] = lambda _: None
+    ) -> Generator[ismrmrd.Image, None, None]:
         """Reconstruct image after image and yield the ISMRMRD images of each as soon as they are ready, in order.
 
         What goes wrong in ``scan`` is raised after the images that were complete before it. Of samples that no image can be made
@@ -91,17 +122,18 @@ class Session:
             scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
             kinds: Which images to make of each, see :data:`untrained_recon.images.SERIES`; a map that cannot be made is left out.
             jobs: Who reconstructs.
+            failed: Told at once of what will be raised when the scan has been consumed.
         """
         config = self.config
         if not set(kinds) & set(MAPS) and config.evidence != EvidenceConfig():
             logger.warning("scan %s: maps of spread and noise leave as images only, not in image arrays; none are made", self.name)
             config = config.model_copy(update={"evidence": EvidenceConfig()})
-        feeder = _Feeder(sound(scan), lambda data: jobs.submit(self.name, data, config, self._share()))
+        feeder = _Feeder(sound(scan), lambda data: self._submit(data, config, jobs), self._account)
         feeder.start()
         failures = Failures()
         try:
             with failures.collecting():
-                for data, job, submitted in feeder.submitted():
+                for data, job, submitted, share in feeder.submitted():
                     try:
                         recon = job.result()
                     except (CancelledError, ServiceStoppedError):
@@ -111,6 +143,7 @@ class Session:
                         continue
                     finally:
                         feeder.release(data)
+                    self._shares.done(share, recon.seconds)
                     self._count(recon, time.monotonic() - submitted)
                     logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
                     for caution in recon.cautions:
@@ -118,10 +151,22 @@ class Session:
                     for kind in kinds:
                         if pixels_of(kind, recon) is not None:
                             yield to_image(kind, recon, data, self.header, self.config)
+        except CancelledError as error:
+            failed(gone := HostGoneError("the host left before its images were made"))
+            raise gone from error
+        except Exception as error:
+            failed(error)
+            raise
         finally:
             feeder.stop()
             jobs.cancel(self.name)
             feeder.join()
+
+    def _submit(self, data: KSpace, config: Config, jobs: Jobs) -> "_Submitted":
+        if self._abandoned:
+            raise HostGoneError("the host left before its images were made")
+        share = self._shares.next()
+        return _Submitted(data, jobs.submit(self.name, data, config, share), time.monotonic(), share)
 
     def _announced(self, encoding: Encoding) -> int:
         """Images of an encoding space by the header's limits."""
@@ -134,49 +179,53 @@ class Session:
         self.totals["fit_seconds"] += recon.seconds
         self.totals["wait_seconds"] += max(0.0, seconds - recon.seconds)
 
-    def _share(self) -> float:
-        """Seconds for the next image, by the header's limits, which may promise too few; all shares together keep the budget."""
-        if math.isinf(self._seconds_left):
-            return math.inf
-        share = self._seconds_left / max(1, self._images_left)
-        self._seconds_left -= share
-        self._images_left -= 1
-        return share
 
+class _Submitted(NamedTuple):
+    """An image on its way: its k-space, what becomes of it, when it was submitted, and with how many seconds."""
 
-_Submitted: TypeAlias = "tuple[KSpace, Future[Reconstruction], float]"
+    data: KSpace
+    job: "Future[Reconstruction]"
+    submitted: float
+    share: float
 
 
 class _Feeder(threading.Thread):
-    """Consumes a scan and submits its images, never more than ``PENDING_BYTES`` ahead of what was released."""
+    """Consumes a scan and submits its images, never more than ``PENDING_BYTES`` and its memory ahead of what was released."""
 
-    def __init__(self, scan: Iterable[KSpace], submit: Callable[[KSpace], "Future[Reconstruction]"]) -> None:
+    def __init__(self, scan: Iterable[KSpace], submit: Callable[[KSpace], _Submitted], account: Account) -> None:
         super().__init__(name="feeder", daemon=True)
-        self._scan, self._submit = scan, submit
+        self._scan, self._submit, self._account = scan, submit, account
+        self._context = contextvars.copy_context()
         self._queue: queue.Queue[_Submitted | Exception | None] = queue.Queue()
         self._room = threading.Condition()
         self._pending = 0
+        self._taken: deque[int] = deque()  # in the account, of each image that is pending
         self._stopped = False
 
     def run(self) -> None:
+        self._context.run(self._feed)
+
+    def _feed(self) -> None:
         try:
             for data in self._scan:
                 if self._acquire(data):
-                    self._queue.put((data, self._submit(data), time.monotonic()))
+                    self._queue.put(self._submit(data))
             self._queue.put(None)
         except Exception as error:  # raised where the images are taken
             self._queue.put(error)
 
-    def submitted(self) -> "Iterator[_Submitted]":
-        """Images in their order, with the time at which they were submitted; raises what the scan raised, in its place."""
+    def submitted(self) -> Iterator[_Submitted]:
+        """Images in their order; raises what the scan raised, in its place."""
         while (item := self._queue.get()) is not None:
             if isinstance(item, Exception):
                 raise item
             yield item
 
     def release(self, data: KSpace) -> None:
+        size = self._taken.popleft()
+        self._account.give(size)
         with self._room:
-            self._pending -= data.ksp.nbytes
+            self._pending -= _size(data)
             self._room.notify()
 
     def stop(self) -> None:
@@ -186,8 +235,21 @@ class _Feeder(threading.Thread):
             self._room.notify()
 
     def _acquire(self, data: KSpace) -> bool:
-        size = data.ksp.nbytes
+        """Wait until there is room. The first image ahead always has: its memory was planned."""
+        size = _size(data)
         with self._room:
-            self._room.wait_for(lambda: self._stopped or self._pending == 0 or self._pending + size <= PENDING_BYTES)
+            self._room.wait_for(lambda: self._stopped or self._pending == 0 or self._has_room(size))
+            if self._pending == 0:
+                self._taken.append(0)
             self._pending += size
             return not self._stopped
+
+    def _has_room(self, size: int) -> bool:
+        enough = self._pending + size <= PENDING_BYTES and self._account.try_take(size)
+        if enough:
+            self._taken.append(size)
+        return enough
+
+
+def _size(data: KSpace) -> int:
+    return data.ksp.nbytes + (0 if data.calib is data.ksp else data.calib.nbytes)

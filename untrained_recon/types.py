@@ -15,109 +15,22 @@ Masks
     readouts that are zero in every coil: these were not acquired.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import math
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from untrained_recon.account import Account
+from untrained_recon.card import card
 from untrained_recon.cautions import Caution
+from untrained_recon.encoding import NO_TIMES, Encoding, ImageIndex, TimeRanges
 
 ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 CountArray = npt.NDArray[np.int32]
-StepLimits = tuple[int, int]
-"""Smallest and largest number of an encoding step, by the header."""
-
-
-class ImageIndex(NamedTuple):
-    """The counters that tell one image from another (ISMRMRD ``encoding_space_ref`` and ``idx``)."""
-
-    encoding: int
-    average: int
-    slice: int
-    contrast: int
-    phase: int
-    repetition: int
-    set: int
-
-    def __str__(self) -> str:
-        named = [f"{name} {value}" for name, value in zip(self._fields, self, strict=True) if value or name == "slice"]
-        return ", ".join(named)
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """One ``<encoding>`` of the ISMRMRD header, matrices as ``(y, x)``.
-
-    Attributes:
-        encoded_shape: Encoded matrix; x includes readout oversampling.
-        recon_shape: Matrix of the images to be delivered.
-        encoded_fov: Encoded field of view ``(z, y, x)`` in mm.
-        recon_fov: Field of view of the images ``(z, y, x)`` in mm.
-        center_y: ``encodingLimits.kspace_encoding_step_1.center``, the line number of the k-space centre.
-        counts: How many values each counter of :class:`ImageIndex` takes by ``encodingLimits``; 1 where the header is silent.
-        separate_calibration: Flag-20 lines belong to a calibration scan of its own and must not enter the image.
-        acceleration: Nominal acceleration along y, 1 where the header is silent.
-        partitions: Encoded matrix along z; 1 for 2-D scans.
-        recon_partitions: Images along z to be delivered.
-        center_z: ``encodingLimits.kspace_encoding_step_2.center``.
-        interleaved: Counter of :class:`ImageIndex` over which undersampling is interleaved (``repetition`` in TPAT), so that the
-            mean over it calibrates; empty where calibration lines do.
-        limits_y: Minimum and maximum of ``encodingLimits.kspace_encoding_step_1``; None where the header is silent.
-        limits_z: The same of step 2.
-        refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
-        gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
-    """
-
-    encoded_shape: tuple[int, int]
-    recon_shape: tuple[int, int]
-    encoded_fov: tuple[float, float, float]
-    recon_fov: tuple[float, float, float]
-    center_y: int
-    counts: ImageIndex
-    separate_calibration: bool
-    acceleration: float
-    partitions: int = 1
-    recon_partitions: int = 1
-    center_z: int = 0
-    interleaved: str = ""
-    limits_y: StepLimits | None = None
-    limits_z: StepLimits | None = None
-    refusal: Exception | None = None
-    gain: float = 1.0
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """Matrix ``(y, x)`` of the k-space that is fitted: encoded lines, readout without its oversampling."""
-        n_y, n_x = self.encoded_shape
-        return n_y, max(1, round(n_x * self.recon_fov[2] / self.encoded_fov[2]))
-
-    @property
-    def crop_shape(self) -> tuple[int, int]:
-        """Matrix ``(y, x)`` that covers the reconstructed field of view at the acquired resolution."""
-        n_y, n_x = self.image_shape
-        return max(1, round(n_y * self.recon_fov[1] / self.encoded_fov[1])), n_x
-
-
-@dataclass(frozen=True)
-class Header:
-    """What reconstruction takes from the ISMRMRD XML header.
-
-    Attributes:
-        encodings: The encoding spaces, in the order of the header.
-        noise_bandwidth: ``acquisitionSystemInformation.relativeReceiverNoiseBandwidth``, 0.793 where the header is silent.
-        protocol_name: ``measurementInformation.protocolName``, empty where the header is silent.
-        diffusion: Whether ``sequenceParameters`` describe diffusion weighting.
-        remarks: What was left out of the header, or had to be assumed; a sentence each.
-    """
-
-    encodings: tuple[Encoding, ...]
-    noise_bandwidth: float
-    protocol_name: str
-    diffusion: bool = False
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,8 +53,10 @@ class KSpace:
             number (the inverse of the noise's standard deviation), with a mean square of 1 over the samples. None where all are
             means of equally many.
         averages: Mean number of acquisitions of which a sample is the mean.
+        times: When the image was acquired.
         cautions: What is doubtful about the samples.
         notes: What the header left open, and how it was read.
+        maps: complex64 ``(n_sets, n_coils, n_y, n_x)``, sensitivities that are known; None where they are to be estimated.
     """
 
     ksp: ComplexArray
@@ -154,8 +69,10 @@ class KSpace:
     prewhitened: bool
     weights: FloatArray | None = None
     averages: float = 1.0
+    times: TimeRanges = NO_TIMES
     cautions: tuple[Caution, ...] = ()
     notes: tuple[str, ...] = ()
+    maps: ComplexArray | None = None
 
     @property
     def sampling(self) -> FloatArray:
@@ -197,13 +114,18 @@ class Reconstruction:
         loss: Weighted squared residual relative to the data, mean of the fits; NaN where nothing was fitted.
         refinements: Steps of the refinement after the fits.
         refinement_stop: Why it ended; empty where there was none.
-        held_out_error: Relative error on the measured lines that were held out, before they entered the image; NaN where none were.
+        held_out_chi2: Squared error on the measured lines that were held out, before they entered the image, relative to the
+            noise's: 1 where only their noise was not predicted. NaN where none were, or the noise is not known.
         chi2: Squared residual of the samples, before they were put back, relative to the noise's; NaN where nothing was fitted.
         seconds: Wall time of the reconstruction.
         device: Where it ran.
+        map_sets: Sets of sensitivity maps; 0 where there were none.
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
         cautions: What is doubtful about the image, that of its samples included; of each code one.
+        maps: complex64 ``(n_coils, n_y, n_x)``, the first set of sensitivities that it was made with; None where it needed none,
+            and for 3-D images.
+        parts: The images, where several were reconstructed together and the arrays above have leading axes.
     """
 
     magnitude: FloatArray
@@ -215,10 +137,36 @@ class Reconstruction:
     loss: float
     refinements: int
     refinement_stop: str
-    held_out_error: float
+    held_out_chi2: float
     chi2: float
     seconds: float
     device: str
+    map_sets: int = 0
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
     cautions: tuple[Caution, ...] = ()
+    maps: ComplexArray | None = None
+    parts: "tuple[Reconstruction, ...]" = ()
+
+    @property
+    def account(self) -> Account:
+        """How the image came about, in numbers."""
+        return Account(**{field.name: getattr(self, field.name) for field in fields(Account)})
+
+    @property
+    def evidence(self) -> dict[str, EvidenceMap]:
+        """The maps that were asked for, ``spread`` and ``noise``."""
+        return {name: found for name, found in (("spread", self.spread), ("noise", self.noise)) if found is not None}
+
+    def _repr_html_(self) -> str:
+        facts = {label.replace("_", " "): _text(value) for label, value in vars(self.account).items()}
+        facts = {"shape": " × ".join(map(str, self.magnitude.shape)), **{label: text for label, text in facts.items() if text}}
+        notes = {name: found.note for name, found in self.evidence.items()}
+        return card(self.magnitude, {**facts, **notes}, [f"{caution.code}: {caution}" for caution in self.cautions])
+
+
+def _text(value: object) -> str:
+    """A number or text for people; empty for NaN."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)

@@ -2,23 +2,24 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from untrained_recon.cautions import Caution
-from untrained_recon.coils import estimate_map_sets
-from untrained_recon.config import Config
-from untrained_recon.errors import CalibrationError
+from untrained_recon.coils import estimate_map_sets, needed_sets
+from untrained_recon.config import Config, MapsConfig
+from untrained_recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, misfit, out_of_time, too_few_sets
+from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.evidence import Again, refined_again
-from untrained_recon.fit import Callback
+from untrained_recon.fit import OUT_OF_TIME, Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.runs import NOTHING, Problem, Run, run, shares
 from untrained_recon.types import KSpace
-from untrained_recon.uncertainty import noise_sd
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,9 @@ class Solution:
     loss: float = math.nan
     refinements: int = 0
     refinement_stop: str = ""
-    held_out_error: float = math.nan
+    held_out_chi2: float = math.nan
     chi2: float = math.nan
+    map_sets: int = 0
     cautions: tuple[Caution, ...] = ()
     alone: Callable[[], list[Tensor]] = list
     again: Again | None = None
@@ -70,15 +72,14 @@ def reconstruct_untrained(
         seconds: Time for them.
         neighbour: See :func:`~untrained_recon.runs.run`.
 
-    Raises:
-        FitError: The network cannot be fitted.
+    Returns:
+        Where the network cannot be fitted, runs away, or has no better image when time ends, the conventional image: CG-SENSE, or
+        zero-filled without maps.
     """
-    mps = _maps(data, config, ksp.device) if config.recon.mode == "maps" else None
+    deadline = time.monotonic() + seconds
+    maps = _maps(data, config.maps, ksp.device) if config.recon.mode == "maps" else _Maps()
     sampling = torch.from_numpy(data.sampling).to(ksp.device)
-    problems = _problems(data, ksp, sampling, mps, config.recon.mode)
-    runs = _repeated(problems, config, callback, seconds, neighbour)
-    imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
-    chi2 = _mean([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True)])
+    problems = _problems(data, ksp, sampling, maps.mps, config.recon.mode)
 
     def delivered(imgs: Iterable[Tensor], ksp: Tensor) -> Tensor:
         coil_imgs = torch.cat([problem.operator.coil_images(img) for problem, img in zip(problems, imgs, strict=True)])
@@ -86,35 +87,99 @@ def reconstruct_untrained(
             coil_imgs = data_consistency(coil_imgs, ksp, mask)
         return to_recon_matrix(coil_imgs, data.encoding)
 
+    def doubts(imgs: list[Tensor], bound: float) -> tuple[Caution, ...]:
+        residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(problems, imgs, strict=True)])
+        return (*maps.cautions, *aliasing(data, maps.mps is not None, maps.failed), *misfit(residual, data, ksp, bound))
+
+    def conventional(reason: str) -> Solution:
+        def again(ksp: Tensor) -> Tensor:
+            coils = torch.split(ksp, [len(problem.ksp) for problem in problems])
+            return delivered([replace(one, ksp=coil).conventional() for one, coil in zip(problems, coils, strict=True)], ksp)
+
+        imgs = [problem.conventional() for problem in problems]
+        return Solution(
+            coil_imgs=delivered(imgs, ksp),
+            mps=maps.first,
+            method="zero-filled" if maps.mps is None else "cg-sense",
+            fallback_reason=reason,
+            stop_reason="fallback",
+            map_sets=maps.sets,
+            cautions=doubts(imgs, CONVENTIONAL_MISFIT),
+            again=again,
+        )
+
+    try:
+        runs = _repeated(problems, config, callback, deadline - time.monotonic(), neighbour)
+    except FitError as error:
+        logger.warning("%s: conventional reconstruction instead of the network", data.index, exc_info=error)
+        return conventional(f"FitError: {error}")
+    flat = [one for problem, repeated in zip(problems, runs, strict=True) if problem.live for one in repeated]
+    if any(one.conventional for one in flat):
+        done = sum(one.iterations for one in flat)
+        found = conventional(f"the time budget ended after {done} iterations, before the network had a better image")
+        late = Caution("time-budget", f"after {done} iterations of the fit")
+        return replace(found, iterations=done, stop_reason=OUT_OF_TIME, cautions=(late, *found.cautions))
+    imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
+
     def again(ksp: Tensor) -> Tensor:
         coils = torch.split(ksp, [len(problem.ksp) for problem in problems])
         solved = zip(problems, imgs, coils, strict=True)
         return delivered([refined_again(problem, img, config.refine.iterations, coil) for problem, img, coil in solved], ksp)
 
-    flat = [one for repeated in runs for one in repeated]
+    in_time = [out_of_time(one.stop_reason, one.refinement_stop, one.refinements) for one in flat]
     return Solution(
         coil_imgs=delivered(imgs, ksp),
-        mps=None if mps is None else mps[0],
-        method="coils" if mps is None and config.recon.mode == "maps" else config.recon.mode,
+        mps=maps.first,
+        method="coils" if maps.failed else config.recon.mode,
         iterations=sum(one.iterations for one in flat),
         stop_reason=flat[-1].stop_reason,
-        loss=_mean([one.loss for one in flat]),
+        loss=mean_of_numbers([one.loss for one in flat]),
         refinements=sum(one.refinements for one in flat),
         refinement_stop=flat[-1].refinement_stop,
-        held_out_error=_mean([one.held_out for one in flat]),
-        chi2=chi2,
+        held_out_chi2=mean_of_numbers([one.held_out for one in flat]),
+        chi2=mean_of_numbers([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True) if problem.live]),
+        map_sets=maps.sets,
+        cautions=(*doubts(imgs, MISFIT), *(caution for each in in_time for caution in each)),
         alone=lambda: [rss(delivered([one.img for one in same], ksp)) for same in zip(*runs, strict=True)],
-        again=again if all(one.refinements for one in flat if one.stop_reason != NOTHING) else None,
+        again=again if all(one.refinements for one in flat) else None,
     )
 
 
-def _maps(data: KSpace, config: Config, device: torch.device) -> Tensor | None:
+def mean_of_numbers(values: Iterable[float]) -> float:
+    """Mean of those that are not NaN; NaN where there are none."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Sensitivity maps ``(n_sets, n_coils, n_y, n_x)``; whether they were asked for in vain; and what is doubtful about them."""
+
+    mps: Tensor | None = None
+    failed: bool = False
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def first(self) -> Tensor | None:
+        return None if self.mps is None else self.mps[0]
+
+    @property
+    def sets(self) -> int:
+        return 0 if self.mps is None else len(self.mps)
+
+
+def _maps(data: KSpace, settings: MapsConfig, device: torch.device) -> _Maps:
+    if data.maps is not None:
+        return _Maps(torch.from_numpy(data.maps).to(device))
     try:
-        mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, device)
+        needed = needed_sets(data.calib, data.calib_mask, settings, device)
+        sets = needed if settings.sets == "auto" else settings.sets
+        mps = estimate_map_sets(data.calib, data.calib_mask, settings.model_copy(update={"sets": sets}), device)
     except CalibrationError as error:
         logger.warning("%s: no sensitivity maps (%s); reconstructing coil by coil", data.index, error)
-        return None
-    return torch.from_numpy(mps).to(device)
+        return _Maps(failed=True)
+    logger.info("%s: %d sets of maps, the calibration data need %d", data.index, sets, needed)
+    return _Maps(torch.from_numpy(mps).to(device), cautions=tuple(too_few_sets(sets, needed)))
 
 
 def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, mode: str) -> list[Problem]:
@@ -142,11 +207,5 @@ def _chi2(problem: Problem, img: Tensor) -> float:
 
     The noise is known after a noise scan and estimated without.
     """
-    sampled = problem.operator.mask > 0
-    noise = math.sqrt(2) * noise_sd(problem.data, problem.ksp)
-    residual = (problem.operator(img) - problem.weighted)[..., sampled]
-    return float(residual.abs().square().mean()) / noise**2 if noise else math.nan
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+    residual = (problem.operator(img) - problem.weighted)[..., problem.operator.mask > 0]
+    return float(residual.abs().square().mean()) / problem.noise**2 if problem.noise else math.nan

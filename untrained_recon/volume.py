@@ -14,11 +14,13 @@ import torch
 from untrained_recon.cautions import distinct
 from untrained_recon.coils import compress
 from untrained_recon.config import Config
+from untrained_recon.encoding import Encoding
 from untrained_recon.fit import Callback
 from untrained_recon.neighbour import Neighbour
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.scale import brought_back, near_one
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, EvidenceMap, FloatArray, KSpace, Reconstruction
+from untrained_recon.types import BoolArray, ComplexArray, EvidenceMap, FloatArray, KSpace, Reconstruction
+from untrained_recon.untrained import mean_of_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +43,16 @@ def reconstruct_image(
     Raises:
         NonFiniteError: The image is beyond single precision.
     """
+    start = time.perf_counter()
     data, scale = near_one(data)
-    return brought_back(_reconstructed(compress(data, config.maps.max_coils), config, device, callback, seconds), scale)
+    data = compress(data, config.maps.max_coils)
+    return brought_back(_reconstructed(data, config, device, callback, seconds - (time.perf_counter() - start)), scale)
 
 
 def _reconstructed(data: KSpace, config: Config, device: torch.device, callback: Callback | None, seconds: float) -> Reconstruction:
+    start = time.perf_counter()
     if data.mask.ndim == 2:
         return reconstruct(data, config, device, callback, seconds)
-    start = time.perf_counter()
     axis = plane_axis(data.mask)
     planes = split(data, axis)
     logger.info("%s: 3-D, reconstructed in %d %s", data.index, len(planes), AXES[axis])
@@ -56,8 +60,9 @@ def _reconstructed(data: KSpace, config: Config, device: torch.device, callback:
     neighbour = Neighbour()
     for n, plane in enumerate(planes):
         share = (seconds - (time.perf_counter() - start)) / (len(planes) - n)
-        done.append(reconstruct(plane, config, device, _overall(callback, n, len(planes)), share, neighbour))
-    return _stacked(done, axis, time.perf_counter() - start)
+        recon = reconstruct(plane, config, device, overall(callback, n, len(planes)), share, neighbour)
+        done.append(replace(recon, maps=None))  # of all planes they are as large as the volume of every coil
+    return stacked(done, axis, time.perf_counter() - start)
 
 
 def plane_axis(mask: BoolArray) -> int:
@@ -132,6 +137,7 @@ def _plane(
             "recon_fov": (thickness, *(encoding.recon_fov[n] for n in others)),
             "partitions": 1,
             "recon_partitions": 1,
+            "shutter": encoding.shutter and X not in others,
         }
     )
 
@@ -153,14 +159,14 @@ def _plane_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArra
     return scaled
 
 
-def _overall(callback: Callback | None, done: int, planes: int) -> Callback | None:
-    """A callback that counts the iterations of all planes."""
+def overall(callback: Callback | None, done: int, planes: int) -> Callback | None:
+    """A callback that counts the iterations of all planes, of which some are done."""
     if callback is None:
         return None
     return lambda p: callback(replace(p, iteration=done * p.iterations + p.iteration, iterations=planes * p.iterations))
 
 
-def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
+def stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
     """One volume of its planes; what is said of it is what holds for most of them, but no fallback stays unsaid."""
     method, stop_reason, refinement_stop = (
         Counter(getattr(p, name) for p in planes).most_common(1)[0][0] for name in ("method", "stop_reason", "refinement_stop")
@@ -173,11 +179,12 @@ def _stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconst
         fallback_reason=f"{len(failed)} of {len(planes)} planes: {failed[0].fallback_reason}" if failed else "",
         iterations=sum(p.iterations for p in planes),
         stop_reason=stop_reason,
-        loss=_mean([p.loss for p in planes]),
+        loss=mean_of_numbers(p.loss for p in planes),
         refinements=sum(p.refinements for p in planes),
         refinement_stop=refinement_stop,
-        held_out_error=_mean([p.held_out_error for p in planes]),
-        chi2=_mean([p.chi2 for p in planes]),
+        held_out_chi2=mean_of_numbers(p.held_out_chi2 for p in planes),
+        chi2=mean_of_numbers(p.chi2 for p in planes),
+        map_sets=max(p.map_sets for p in planes),
         seconds=seconds,
         device=planes[0].device,
         spread=_stacked_maps([p.spread for p in planes], axis),
@@ -197,9 +204,3 @@ def _stacked_maps(planes: list[EvidenceMap | None], axis: int) -> EvidenceMap | 
     (note, planes_alike), *_ = Counter(p.note for p in maps).most_common(1)
     note = note if planes_alike == len(maps) else f"by plane, most often {note}"
     return EvidenceMap(np.stack([p.pixels for p in maps if p.pixels is not None], axis=axis), note)
-
-
-def _mean(values: list[float]) -> float:
-    """Mean of the numbers among the values; NaN where there is none."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return sum(numbers) / len(numbers) if numbers else math.nan

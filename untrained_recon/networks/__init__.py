@@ -3,7 +3,8 @@
 import torch
 
 from untrained_recon.compute import precision
-from untrained_recon.config import ComputeConfig, NetworkConfig
+from untrained_recon.config import ComputeConfig
+from untrained_recon.kinds import KINDS, NetworkConfig
 from untrained_recon.networks.conv_decoder import ConvDecoder
 from untrained_recon.networks.deep_decoder import DeepDecoder
 from untrained_recon.networks.deep_image_prior import DeepImagePrior
@@ -45,38 +46,12 @@ def build_network(
         compute: How it is to be computed.
         device: Where.
     """
-    network = _build(settings, out_channels, out_size, generator, fused=compute.path == "fast").to(device)
+    build = KINDS[settings.kind].builder()
+    network: ImageGenerator = build(settings, out_channels, out_size, generator, compute.path == "fast").to(device)
     if compute.path == "plain":
         return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.bf16 = precision(compute, device) == "bf16"
+    network.recorded = compute.graphs and compute.compile == "none" and device.type == "cuda"
     if compute.compile != "none":
         network.compile(mode=COMPILE_MODE[compute.compile])
     return network
-
-
-def _build(
-    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
-) -> ImageGenerator:
-    if settings.kind == "dip":
-        return DeepImagePrior(
-            out_channels,
-            out_size,
-            layers=settings.layers,
-            channels=settings.channels,
-            skips=settings.skips,
-            generator=generator,
-            distribution=settings.input,
-        )
-    convolutional = FusedConvDecoder if fused else ConvDecoder
-    decoder = convolutional if settings.kind == "convdecoder" else DeepDecoder
-    in_y, in_x = settings.in_size
-    return decoder(
-        out_channels,
-        out_size,
-        in_size=(in_y, in_x),
-        layers=settings.layers,
-        channels=settings.channels,
-        generator=generator,
-        extra_layer=settings.extra_layer,
-        distribution=settings.input,
-    )

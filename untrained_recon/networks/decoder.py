@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from untrained_recon.kinds import NetworkConfig
 from untrained_recon.networks.generator import Distribution, ImageGenerator, conv, layer_sizes, random_input
 
 
@@ -38,6 +39,21 @@ class Decoder(ImageGenerator):
             hidden.append(self.layer(channels, None, generator))
         head = conv(channels, out_channels, 1, generator)
         super().__init__([*hidden, head], random_input(channels, in_size, distribution, generator))
+
+    @classmethod
+    def of(cls, settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator) -> "Decoder":
+        """The decoder of the settings; arguments as :data:`untrained_recon.kinds.Build`."""
+        in_y, in_x = settings.in_size
+        return cls(
+            out_channels,
+            out_size,
+            in_size=(in_y, in_x),
+            layers=settings.layers,
+            channels=settings.channels,
+            generator=generator,
+            extra_layer=settings.extra_layer,
+            distribution=settings.input,
+        )
 
     @staticmethod
     def layer(channels: int, size: tuple[int, int] | None, generator: torch.Generator) -> nn.Module:

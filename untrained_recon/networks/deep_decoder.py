@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from untrained_recon.kinds import NetworkConfig
 from untrained_recon.networks.decoder import Decoder
 from untrained_recon.networks.generator import batch_norm, conv
 
@@ -20,3 +21,10 @@ class DeepDecoder(Decoder):
         """See :class:`Decoder`."""
         upsampling = [] if size is None else [nn.Upsample(size=size, mode="bilinear")]
         return nn.Sequential(conv(channels, channels, 1, generator), *upsampling, nn.ReLU(), batch_norm(channels))
+
+
+def build(
+    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+) -> Decoder:
+    """See :data:`untrained_recon.kinds.Build`."""
+    return DeepDecoder.of(settings, out_channels, out_size, generator)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from untrained_recon.kinds import NetworkConfig
 from untrained_recon.networks.generator import Distribution, ImageGenerator, batch_norm, conv, random_input
 
 SKIP_CHANNELS = 4
@@ -68,6 +69,21 @@ class DeepImagePrior(ImageGenerator):
             out = self._run(layer, out, finer.pop())
             yield out
         yield self._run(head, out)
+
+
+def build(
+    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+) -> DeepImagePrior:
+    """See :data:`untrained_recon.kinds.Build`."""
+    return DeepImagePrior(
+        out_channels,
+        out_size,
+        layers=settings.layers,
+        channels=settings.channels,
+        skips=settings.skips,
+        generator=generator,
+        distribution=settings.input,
+    )
 
 
 def _strides(size: tuple[int, int]) -> tuple[int, int]:

@@ -1,10 +1,14 @@
 """ConvDecoder with fewer operations."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from untrained_recon.kinds import NetworkConfig
 from untrained_recon.networks.conv_decoder import ConvDecoder
+from untrained_recon.networks.decoder import Decoder
 
 SMALLEST = 16 * 16
 """Pixels of the coarse matrix from which on it pays (measured on a CPU, 64 channels); below, folding the weights takes longer."""
@@ -48,8 +52,22 @@ def fold(weight: Tensor) -> Tensor:
     Returns:
         ``(n_in, n_out, 4, 4)``, in the type of ``weight`` also where convolutions are autocast to a smaller one.
     """
-    # along an axis, which of the 3 weights of the convolution (columns) each of the 4 transposed ones is the sum of
-    sums = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=weight.dtype, device=weight.device)
     n_out, n_in = weight.shape[:2]
     with torch.autocast(weight.device.type, enabled=False):
-        return (weight.transpose(0, 1).reshape(-1, 9) @ torch.kron(sums, sums).T).view(n_in, n_out, 4, 4)
+        return (weight.transpose(0, 1).reshape(-1, 9) @ _sums(weight.device, weight.dtype).T).view(n_in, n_out, 4, 4)
+
+
+@lru_cache
+def _sums(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Which of the 9 weights of the convolution (columns) each of the 16 transposed ones is the sum of; kept, as copying them to a
+    GPU in every iteration would wait for it.
+    """
+    along = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=dtype, device=device)
+    return torch.kron(along, along)
+
+
+def build(
+    settings: NetworkConfig, out_channels: int, out_size: tuple[int, int], generator: torch.Generator, fused: bool
+) -> Decoder:
+    """See :data:`untrained_recon.kinds.Build`."""
+    return (FusedConvDecoder if fused else ConvDecoder).of(settings, out_channels, out_size, generator)

@@ -26,6 +26,7 @@ class ImageGenerator(nn.Module):
         save_memory: Compute the activations of a layer again in the backward pass instead of keeping them; the same numbers for
             less memory and more time.
         bf16: Convolutions take bfloat16; weights, input and image keep their type.
+        recorded: Whoever repeats the same pass may record it, see :mod:`untrained_recon.recorded`.
     """
 
     z: Tensor
@@ -36,6 +37,7 @@ class ImageGenerator(nn.Module):
         self.register_buffer("z", z)
         self.save_memory = False
         self.bf16 = False
+        self.recorded = False
 
     def forward(self) -> Tensor:
         """The generated channels, real ``(out_channels, *out_size)``; pairs of them are complex images, see :func:`to_complex`."""

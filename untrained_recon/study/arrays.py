@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from untrained_recon.cfl import DIMS, create_cfl, map_cfl
+from untrained_recon.cfl import DIMS, map_cfl, write_cfl_parts
 from untrained_recon.errors import RawFileError
+from untrained_recon.study.support import SupportedVolume
 from untrained_recon.study.volume import Volume, cropping, require
 from untrained_recon.types import ComplexArray
 
 BART_SLICES = 13  # BART's dimension for slices
 
 
-class ArrayVolume(Volume):
+class ArrayVolume(SupportedVolume):
     """An array ``(slices, n_coils, n_y, n_x)`` that is read as it is used.
 
     Args:
@@ -21,8 +22,8 @@ class ArrayVolume(Volume):
     """
 
     def __init__(self, path: Path, array: ComplexArray) -> None:
+        super().__init__(path)
         require(min(array.shape) > 0, path, f"the array of shape {array.shape} is empty")
-        self.path = path
         self._array = array
         n_coils, n_y, n_x = array.shape[1:]
         self.shape = (n_coils, n_y, n_x)
@@ -34,7 +35,7 @@ class ArrayVolume(Volume):
     def close(self) -> None:
         """Nothing to do: the mapping ends with the object."""
 
-    def _read(self, item: int) -> ComplexArray:
+    def _samples(self, item: int) -> ComplexArray:
         return self._array[item]
 
 
@@ -74,17 +75,14 @@ def open_cfl(path: Path) -> ArrayVolume:
 def write_npy(volume: Volume, path: Path) -> None:
     """Write complex64 ``(slices, n_coils, n_y, n_x)``, or without the first axis for a single image."""
     shape = volume.shape if len(volume) == 1 else (len(volume), *volume.shape)
-    _fill(np.lib.format.open_memmap(path, "w+", np.complex64, shape), volume)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<c8", "fortran_order": False, "shape": shape})
+        for ksp in volume:
+            file.write(np.ascontiguousarray(ksp, "<c8").data)
 
 
 def write_cfl(volume: Volume, path: Path) -> None:
     """Write a BART array, see :func:`open_cfl`."""
     n_coils, n_y, n_x = volume.shape
     gap = [1] * (BART_SLICES - 4)
-    _fill(create_cfl(path, (len(volume), *gap, n_coils, 1, n_y, n_x)), volume)
-
-
-def _fill(array: ComplexArray, volume: Volume) -> None:
-    items = array.reshape(len(volume), *volume.shape)
-    for item, ksp in enumerate(volume):
-        items[item] = ksp
+    write_cfl_parts(path, (len(volume), *gap, n_coils, 1, n_y, n_x), volume)

@@ -1,37 +1,53 @@
 """k-space from one file format to another: one reader (:func:`~untrained_recon.study.files.open_volume`), one writer each."""
 
-import os
-import tempfile
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
+
+import numpy as np
 
 from untrained_recon.errors import ConfigError, RawFileError
 from untrained_recon.masks import Sampling
+from untrained_recon.output import save_array, written
 from untrained_recon.study.arrays import write_cfl, write_npy
 from untrained_recon.study.fastmri import write_fastmri
-from untrained_recon.study.files import open_volume
+from untrained_recon.study.files import holds_arrays, open_volume
+from untrained_recon.study.maskfile import mask_beside
 from untrained_recon.study.rawscan import write_raw
+from untrained_recon.study.volume import Volume
+
+logger = logging.getLogger(__name__)
 
 Format = Literal["raw", "fastmri", "npy", "cfl"]
 FORMATS: dict[str, Format] = {".h5": "raw", ".npy": "npy", ".cfl": "cfl"}
 WRITERS = {"raw": write_raw, "fastmri": write_fastmri, "npy": write_npy, "cfl": write_cfl}
 
 
-def convert(source: Path, target: Path, form: Format | None = None, sampling: Sampling | None = None, group: str = "") -> int:
+def convert(
+    source: Path,
+    target: Path,
+    form: Format | None = None,
+    sampling: Sampling | None = None,
+    mask: Path | None = None,
+    group: str = "",
+) -> int:
     """Write the k-space of ``source`` to ``target``, with the same values.
 
     What comes out of an ISMRMRD file is what :class:`untrained_recon.study.rawscan.RawVolume` reads: without readout
-    oversampling, prewhitened where there is a noise scan.
+    oversampling, prewhitened where there is a noise scan. Lines that were not acquired are left out of raw data; beside arrays a
+    mask, ``NAME.mask.npy``, tells them.
 
     Args:
-        source: Fully sampled k-space in any format.
+        source: k-space in any format. Only for raw data, and only from arrays and fastMRI files, it may be undersampled.
         target: File to write; it appears only when it is complete. An existing one is replaced.
         form: Its format; by default what the ending says, ``.h5`` being ISMRMRD raw data.
         sampling: Leave lines out; for ISMRMRD raw data only.
         group: Group of an ISMRMRD ``source``.
+        mask: Which lines were acquired, see :func:`untrained_recon.study.files.open_volume`.
 
     Returns:
         How many images were written.
@@ -48,19 +64,36 @@ def convert(source: Path, target: Path, form: Format | None = None, sampling: Sa
         if form != "raw":
             raise ConfigError(f"{target}: only ISMRMRD raw data (.h5) say which lines were sampled; leave out the acceleration")
         write = partial(write_raw, sampling=sampling)
-    with open_volume(source, group=group) as volume, _workplace(source, target) as part:
+    undersampled = form == "raw" and sampling is None and holds_arrays(source)
+    inputs = {"the input": source, "the input's header": source.with_suffix(".hdr"), "the mask": mask or mask_beside(source)}
+    with open_volume(source, undersampled, mask, group) as volume, written(target, inputs) as part:
         write(volume, part)
+        if form in ("npy", "cfl"):
+            _write_mask(volume, part, target)
         return len(volume)
 
 
 @contextmanager
-def _workplace(source: Path, target: Path) -> Iterator[Path]:
-    """The target's name in a folder beside it; whatever is there in the end moves to its place, ``.cfl`` before ``.hdr``."""
-    if not target.parent.is_dir():
-        raise RawFileError(f"{target}: the folder {target.parent} does not exist")
-    if target.exists() and target.samefile(source):
-        raise RawFileError(f"{target}: the output would replace the input")
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as folder:
-        yield Path(folder) / target.name
-        for part in sorted(Path(folder).iterdir()):
-            os.replace(part, target.parent / part.name)
+def as_raw(path: Path, mask: Path | None = None) -> Iterator[Path]:
+    """Raw data of a file of any format that is read here: the file itself, or as long as the context lasts a converted copy.
+
+    Raises:
+        RawFileError: As :func:`convert`.
+    """
+    if mask is None and not holds_arrays(path):
+        yield path
+        return
+    with TemporaryDirectory(prefix="untrained-recon-") as folder:
+        raw = Path(folder) / f"{path.stem}.h5"
+        images = convert(path, raw, "raw", mask=mask)
+        logger.info("%s is no raw data but k-space of %d images, which become slices", path, images)
+        yield raw
+
+
+def _write_mask(volume: Volume, part: Path, target: Path) -> None:
+    """What an array does not say: which of its lines were acquired, unless all were."""
+    lines = np.stack([volume.lines(item) for item in range(len(volume))])
+    if not lines.all():
+        save_array(mask_beside(part), lines[0] if (lines == lines[0]).all() else lines)
+    elif mask_beside(target).exists():
+        raise RawFileError(f"{target}: {mask_beside(target)} would be taken for its mask, but all lines are there; remove it first")

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from untrained_recon.config import Config
 from untrained_recon.errors import EvaluationError, FitError, ReconError
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
+from untrained_recon.output import make_folder, write_array
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.study.files import open_volume
+from untrained_recon.study.identity import require_same
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import CONVENTIONS, MEASURES, Key, ResultsFile, Row
 from untrained_recon.study.sampling import sample, truth
@@ -67,12 +68,13 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
         The rows of the plan, in its order; failures among them have an ``error``. Rows with an error are tried again next time.
 
     Raises:
-        EvaluationError: Two files have the same name, by which their results are kept.
+        EvaluationError: Two files have the same name, by which their results are kept, or the folder holds results of others.
     """
     names = Counter(path.stem for path in plan.paths)
     if double := [name for name, count in names.items() if count > 1]:
         raise EvaluationError(f"results are kept by the names of files, and several are named {', '.join(double)}; rename them")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
     results = ResultsFile(folder / RESULTS)
     known = {row.key: row for row in results.rows() if not row.error}
     if plan.trace:
@@ -85,6 +87,22 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
                 follow(row)
             found.append(row)
     return found
+
+
+def earlier(plan: Plan, rows: Sequence[Row], folder: Path) -> list[Row]:
+    """What earlier runs have left in a folder beside a plan's own rows: of other files, masks and methods.
+
+    Failures, and a method's results with settings other than the plan's, or than its latest, are left out.
+
+    Args:
+        plan: What was done last.
+        rows: Its rows.
+        folder: Where the results are.
+    """
+    own = {row.key for row in rows}
+    found = [row for row in ResultsFile(folder / RESULTS).rows() if not row.error and row.key not in own]
+    hashes = {row.key.method: row.key.config_hash for row in found} | {name: c.hash for name, c in plan.methods.items()}
+    return [row for row in found if hashes[row.key.method] == row.key.config_hash and (folder / row.key.image_path).exists()]
 
 
 @contextmanager
@@ -145,7 +163,7 @@ def _evaluate_image(
                 data = sample(ksp, sampling.lines(ksp.shape[1], volume.name), volume, item)
                 recon = _reconstruct(key, data, plan, folder, device, reference)
                 values = scores(recon.magnitude, reference)
-            except (ReconError, ValueError) as error:  # an empty image has no scores
+            except (ReconError, ValueError, RuntimeError) as error:  # an empty image has no scores; a library gave up
                 logger.exception("%s, image %d, %s, %s", volume.path, item, sampling.label, method)
                 yield _failure(key, error)
                 continue
@@ -170,7 +188,7 @@ def _is_traced(key: Key, plan: Plan) -> bool:
 
 
 def _key(volume: Volume, item: int, sampling: Sampling, method: str, plan: Plan) -> Key:
-    return Key(volume.name, item, sampling.label, method, plan.methods[method].hash)
+    return Key(volume.name, item, sampling.label, method, plan.methods[method].digest())
 
 
 def _failure(key: Key, error: Exception) -> Row:
@@ -178,5 +196,5 @@ def _failure(key: Key, error: Exception) -> Row:
 
 
 def _save(path: Path, img: FloatArray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, img)
+    make_folder(path.parent)
+    write_array(path, img)

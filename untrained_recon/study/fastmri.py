@@ -14,21 +14,24 @@ import numpy as np
 
 from untrained_recon.errors import HeaderError, RawFileError, UnsupportedScanError
 from untrained_recon.header import parse_header
+from untrained_recon.output import HDF5Output
 from untrained_recon.study.sampling import truth
+from untrained_recon.study.support import SupportedVolume
 from untrained_recon.study.volume import Volume, cropping, header_for, lines_within_limits, require
-from untrained_recon.types import BoolArray, ComplexArray
+from untrained_recon.types import ComplexArray
 
 logger = logging.getLogger(__name__)
 
 KNEE_CROP = (320, 320)
 
 
-class FastMriVolume(Volume):
+class FastMriVolume(SupportedVolume):
     """A fastMRI file. Without a header that can be used, its images are cut to 320 × 320.
 
     Args:
         path: The file.
-        allow_undersampled: Take files of the test and challenge sets, whose ``mask`` leaves lines out.
+        allow_undersampled: Take files of the test and challenge sets, whose ``mask`` leaves lines out. Where there are samples on
+            those they are left out too.
 
     Raises:
         RawFileError: The file or one of its datasets is not as it should be, or is undersampled.
@@ -37,7 +40,7 @@ class FastMriVolume(Volume):
     transposed = True
 
     def __init__(self, path: Path, allow_undersampled: bool) -> None:
-        self.path = path
+        super().__init__(path)
         self._file = h5py.File(path, "r")
         try:
             self._open(allow_undersampled)
@@ -58,13 +61,11 @@ class FastMriVolume(Volume):
         n_x, n_y = ksp.shape[-2:]
         self.shape = (ksp.shape[1] if ksp.ndim == 4 else 1, n_y, n_x)
         self.encoding = cropping((n_y, n_x), KNEE_CROP, (1.0, 1.0, 1.0))
-        self._lines = np.ones(n_y, bool)
         self._take_header()
         if "mask" in self._file:
-            require(
-                allow_undersampled, self.path, "the file is undersampled (it has a dataset 'mask'); fully sampled k-space is needed"
-            )
-            self._lines &= self._mask(n_y)
+            mask = np.squeeze(np.asarray(self._file["mask"]))
+            require(mask.shape == (n_y,), self.path, f"'mask' has shape {mask.shape}, but 'kspace' has {n_y} lines")
+            self.apply(np.broadcast_to(mask != 0, (len(self), n_y)), "it has a dataset 'mask'", allow_undersampled)
 
     def _take_header(self) -> None:
         """Use the file's header for what it says about this k-space."""
@@ -92,23 +93,14 @@ class FastMriVolume(Volume):
             self.encoding = replace(self.encoding, center_y=found.center_y)
         self.header = xml
 
-    def _mask(self, n_y: int) -> BoolArray:
-        mask = np.asarray(self._file["mask"])
-        require(mask.shape == (n_y,), self.path, f"'mask' has shape {mask.shape}, but 'kspace' has {n_y} lines")
-        return mask.astype(bool)
-
     def __len__(self) -> int:
         return int(self._ksp.shape[0])
-
-    def lines(self, item: int) -> BoolArray:
-        """Those of the header's encoding limits and of ``mask``, the same for all slices."""
-        return self._lines
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _read(self, item: int) -> ComplexArray:
+    def _samples(self, item: int) -> ComplexArray:
         n_coils, n_y, n_x = self.shape
         return self._ksp[item].reshape(n_coils, n_x, n_y).swapaxes(1, 2)
 
@@ -120,7 +112,7 @@ def write_fastmri(volume: Volume, path: Path) -> None:
     """
     n_coils, n_y, n_x = volume.shape
     encoding = replace(volume.encoding, recon_shape=volume.encoding.crop_shape)
-    with h5py.File(path, "w") as f:
+    with HDF5Output(path) as file, h5py.File(file, "w") as f:
         ksp = f.create_dataset("kspace", (len(volume), n_coils, n_x, n_y), np.complex64)
         rss = f.create_dataset("reconstruction_rss", (len(volume), *encoding.recon_shape[::-1]), np.float32)
         for item, data in enumerate(volume):

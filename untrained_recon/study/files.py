@@ -9,7 +9,9 @@ from untrained_recon.errors import RawFileError, ReconError
 from untrained_recon.scan_group import GROUP, raw_groups
 from untrained_recon.study.arrays import open_cfl, open_npy
 from untrained_recon.study.fastmri import FastMriVolume
+from untrained_recon.study.maskfile import mask_beside, read_mask
 from untrained_recon.study.rawscan import RawVolume
+from untrained_recon.study.support import SupportedVolume
 from untrained_recon.study.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -17,25 +19,45 @@ logger = logging.getLogger(__name__)
 ENDINGS = (".h5", ".npy", ".cfl")
 
 
-def open_volume(path: Path, allow_undersampled: bool = False, group: str = "") -> Volume:
+def open_volume(path: Path, allow_undersampled: bool = False, mask: Path | None = None, group: str = "") -> Volume:
     """Open k-space: fastMRI ``.h5``, ISMRMRD raw ``.h5``, ``.npy``, BART ``.cfl``.
+
+    Which lines of an array or a fastMRI file were acquired is said by a mask that lies beside it or is given.
 
     Args:
         path: The file.
-        allow_undersampled: Take fastMRI and ISMRMRD files in which lines are missing; ``volume.lines`` tells which are there.
-            Arrays are taken to be fully sampled: nothing in them tells.
+        allow_undersampled: Take files in which lines are missing; ``volume.lines`` tells which are there.
+        mask: File with a mask of lines, see :func:`untrained_recon.study.maskfile.read_mask`; by default ``NAME.mask.npy``, if
+            there is one.
         group: Group of an ISMRMRD file, see :class:`~untrained_recon.rawfile.RawFile`.
 
     Raises:
-        RawFileError: The file is absent, damaged, of another kind, or undersampled.
+        RawFileError: The file is absent, damaged, of another kind, or undersampled; or the mask does not go with it.
         ReconError: An ISMRMRD file is not as it should be; the subclasses say how.
     """
     try:
-        return _open(path, allow_undersampled, group)
+        volume = _open(path, allow_undersampled, group)
+        try:
+            _state_lines(volume, allow_undersampled, mask)
+        except Exception:
+            volume.close()
+            raise
     except ReconError:
         raise
     except Exception as error:  # what NumPy and HDF5 raise over damaged bytes is many and not theirs to promise
         raise RawFileError(f"{path}: damaged, {type(error).__name__}: {error}") from error
+    return volume
+
+
+def holds_arrays(path: Path) -> bool:
+    """Whether a file holds k-space as an array, not as a scanner's readouts."""
+    if path.suffix in (".npy", ".cfl"):
+        return True
+    try:
+        with h5py.File(path, "r") as f:
+            return "kspace" in f
+    except OSError:  # whoever opens it will say so
+        return False
 
 
 def find_volumes(folder: Path) -> list[Path]:
@@ -54,11 +76,24 @@ def find_volumes(folder: Path) -> list[Path]:
 
 def _can_be_read(path: Path) -> bool:
     try:
-        open_volume(path).close()
+        with open_volume(path) as volume:
+            if volume.header is None:  # which would say what was acquired
+                volume.lines(len(volume) // 2)
     except ReconError as error:
         logger.warning("left out: %s", error)
         return False
     return True
+
+
+def _state_lines(volume: Volume, allow_undersampled: bool, given: Path | None) -> None:
+    """Apply the mask, if there is one."""
+    if not isinstance(volume, SupportedVolume):
+        if given is not None:
+            raise RawFileError(f"{volume.path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
+        return
+    path = given or mask_beside(volume.path)
+    if given is not None or path.exists():
+        volume.apply(read_mask(path, len(volume), volume.shape[1:]), f"its mask is {path}", allow_undersampled)
 
 
 def _open(path: Path, allow_undersampled: bool, group: str) -> Volume:
@@ -66,7 +101,7 @@ def _open(path: Path, allow_undersampled: bool, group: str) -> Volume:
         return open_npy(path)
     if path.suffix == ".cfl":
         return open_cfl(path)
-    if path.suffix != ".h5":
+    if path.suffix != ".h5" and not h5py.is_hdf5(path):
         raise RawFileError(f"{path}: k-space files end with {', '.join(ENDINGS)}")
     try:
         with h5py.File(path, "r") as f:

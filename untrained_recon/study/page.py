@@ -10,6 +10,7 @@ import pandas
 
 from untrained_recon import __version__
 from untrained_recon.errors import MissingExtraError
+from untrained_recon.output import write_text
 from untrained_recon.study.panels import draw_images, embedded
 from untrained_recon.study.results import Row
 from untrained_recon.study.summary import frame, paired, summarise, volume_scores
@@ -22,7 +23,7 @@ def write_report(rows: Sequence[Row], folder: Path) -> Path:
     """Write ``report.html``, ``summary.csv``, ``paired.csv`` and ``volumes.csv`` of the rows into the folder of their evaluation.
 
     Args:
-        rows: From :func:`untrained_recon.study.evaluate.evaluate`; differences are to the first method among them.
+        rows: From :func:`untrained_recon.study.evaluate.evaluate`; differences are to the first method among them, failed or not.
         folder: Where the evaluation has left its images.
 
     Returns:
@@ -40,10 +41,10 @@ def write_report(rows: Sequence[Row], folder: Path) -> Path:
     tables: dict[str, pandas.DataFrame] = {}
     panels: list[dict[str, str]] = []
     if len(table):
-        first = str(table["method"].iloc[0])
+        first = next(row.key.method for row in rows if row.key.method)
         tables = {"summary": summarise(table), "paired": paired(table, first), "volumes": volume_scores(table, folder)}
         for name, found in tables.items():
-            found.to_csv(folder / f"{name}.csv", index=False)
+            write_text(folder / f"{name}.csv", found.to_csv(index=False))
         panels = list(_panels(table, folder))
     source = (resources.files("untrained_recon.study") / "page.html.j2").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
@@ -52,11 +53,11 @@ def write_report(rows: Sequence[Row], folder: Path) -> Path:
         version=__version__,
         images=len(table),
         failures=failures,
-        tables=[_wide(tables[name], title) for name, title in _TITLES.items() if name in tables],
+        tables=[_wide(tables[name], title) for name, title in _TITLES.items() if len(tables.get(name, ()))],
         panels=panels,
         more_panels=len(table.groupby(["volume", "item", "sampling"])) > PANELS if len(table) else False,
     )
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return path
 
 

@@ -18,11 +18,12 @@ from untrained_recon import bart
 from untrained_recon.baselines import METHODS
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError
-from untrained_recon.study.evaluate import Plan, evaluate, opened
+from untrained_recon.output import write_text
+from untrained_recon.study.evaluate import RESULTS, Plan, evaluate, opened
 from untrained_recon.study.floor import expected_floor
 from untrained_recon.study.oracles import FLOOR, SCORES, best_oracles, highest_oracles, judge
 from untrained_recon.study.pace import PEAK, Traces, catch_up, medians
-from untrained_recon.study.results import Row
+from untrained_recon.study.results import ResultsFile, Row
 from untrained_recon.study.summary import IMAGE, differences, frame, mean_over_seeds, summarise
 from untrained_recon.study.targets import targets
 from untrained_recon.study.trace import COST, INTERVAL_S, load_trace
@@ -125,8 +126,9 @@ def compare(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Ro
         follow: Told of every new row.
 
     Raises:
-        EvaluationError: Not one image came out.
+        EvaluationError: Not one image came out, or the folder holds results of files or masks that the plan does not have.
     """
+    _require_all(plan, folder)
     rows = evaluate(plan, folder, device, follow)
     failures = [row for row in rows if row.error]
     if len(failures) == len(rows):
@@ -135,8 +137,8 @@ def compare(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Ro
     images = judge(table, folder, _floors(plan, table))
     times = catch_up(images, _traces(rows, folder))
     found = Comparison(images, *compared(images), times, medians(times), targets(images, OURS), failures)
-    images.to_csv(folder / "quality.csv", index=False)
-    (folder / "quality.json").write_text(json.dumps(_document(found), indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "quality.csv", images.to_csv(index=False))
+    write_text(folder / "quality.json", json.dumps(_document(found), indent=2) + "\n")
     return found
 
 
@@ -152,6 +154,15 @@ def compared(images: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFra
     gains = differences(each, OURS, scores)  # theirs minus ours
     gains[scores] *= -1
     return summarise(mean_over_seeds(each, scores), scores), summarise(mean_over_seeds(gains, scores), scores)
+
+
+def _require_all(plan: Plan, folder: Path) -> None:
+    """Refuse a folder whose tables would shrink."""
+    names = {path.stem for path in plan.paths} | {sampling.label for sampling in plan.samplings}
+    rows = [row for row in ResultsFile(folder / RESULTS).rows() if not row.error]
+    more = sorted({name for row in rows for name in (row.key.volume, row.key.sampling)} - names)
+    if more:
+        raise EvaluationError(f"{folder}: holds results of {', '.join(more)} too; ask for them as well, or name another folder")
 
 
 def _floors(plan: Plan, table: pandas.DataFrame) -> dict[tuple[str, int, str], float]:

@@ -6,17 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from untrained_recon.assemble import assemble, encoding_of, image_index, is_imaging
+from untrained_recon.assemble import assemble
 from untrained_recon.config import ScanConfig
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import NoImagingDataError, RawFileError, ReconError
 from untrained_recon.header import parse_header
 from untrained_recon.masks import Sampling
+from untrained_recon.membership import encoding_of, image_index, is_imaging
 from untrained_recon.rawfile import RawFile
 from untrained_recon.rawwriter import RawWriter
 from untrained_recon.readout import is_beyond_matrix, is_noise, line_of
 from untrained_recon.study.volume import Volume, header_for, lines_within_limits, require
-from untrained_recon.types import BoolArray, ComplexArray, ImageIndex
+from untrained_recon.types import BoolArray, ComplexArray
 
 DWELL_US = 5.0
 SETTINGS = ScanConfig(flush="close", fill="matrix")
@@ -129,14 +132,26 @@ def write_raw(volume: Volume, path: Path, sampling: Sampling | None = None) -> N
         RawFileError: There are samples on lines that were not acquired.
     """
     n_y = volume.shape[1]
-    accel = 1.0 if sampling is None else sampling.accel
+    acquired = np.stack([volume.lines(item) for item in range(len(volume))])
+    limits, always = acquired.max(axis=0), acquired.min(axis=0)
+    codes = _codes(always) if sampling is None else sampling.codes(n_y, volume.name)
+    accel = max(1, round(len(acquired) * np.ptp(np.flatnonzero(limits)) / acquired.sum())) if sampling is None else sampling.accel
     encoding = replace(volume.encoding, acceleration=accel, separate_calibration=False)
-    header = header_for(volume, encoding, volume.lines(0))
-    codes = np.ones(n_y, np.uint8) if sampling is None else sampling.codes(n_y, volume.name)
+    header = header_for(volume, encoding, limits)
     with RawWriter(path, header, len(volume), encoding.recon_fov[0], DWELL_US) as writer:
-        for item, ksp in enumerate(volume):
-            lines = volume.lines(item)
+        for item, (ksp, lines) in enumerate(zip(volume, acquired, strict=True)):
             require(
                 not ksp[:, ~lines].any(), volume.path, f"image {item} has samples on lines that its header says were not acquired"
             )
             writer.slice(item, ksp, codes * lines, encoding.center_y - n_y // 2)
+
+
+def _codes(lines: BoolArray) -> npt.NDArray[np.uint8]:
+    """Line codes (:func:`untrained_recon.masks.line_codes`) for lines without flags: the centre of undersampled ones calibrates."""
+    codes = np.ones(len(lines), np.uint8)
+    centre = len(lines) // 2
+    rows = np.flatnonzero(lines)
+    if len(rows) and len(rows) <= np.ptp(rows) and lines[centre]:
+        low, high = centre - int(np.argmin(lines[centre::-1])), centre + int(np.argmin(lines[centre:]))
+        codes[low + 1 : high] = 3
+    return codes

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from untrained_recon.errors import RawFileError
 from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM
+from untrained_recon.output import require_place
 
 MEASURES = ("vif", "ms_ssim", "ssim", "psnr", "nmse", "nrmse")
 CONVENTIONS = (OURS, PAPER, PAPER_NO_NORM, PAPER_MIN_MAX, PAPER_MEAN_STD)
@@ -86,14 +89,22 @@ class ResultsFile:
         self.path = path
 
     def append(self, row: Row) -> None:
-        """Add a row; it is on disk when this returns."""
+        """Add a row; it is on disk when this returns. Raises RawFileError, the file as it was, where it cannot be written."""
         values = row.flat()
-        is_new = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, list(values))
-            if is_new:
-                writer.writeheader()
-            writer.writerow(values)
+        place = require_place(self.path)
+        size = place.stat().st_size if place.exists() else 0
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(values))
+        if size == 0:
+            writer.writeheader()
+        writer.writerow(values)
+        try:
+            with place.open("ab") as f:
+                f.write(text.getvalue().encode())
+        except OSError as error:
+            if place.exists():
+                os.truncate(place, size)
+            raise RawFileError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def rows(self) -> Iterator[Row]:
         """All rows so far; later ones with the key of an earlier one replace it.
@@ -104,16 +115,16 @@ class ResultsFile:
         if not self.path.exists():
             return
         found: dict[Key, Row] = {}
+        number = 1
         with self.path.open(newline="", encoding="utf-8") as f:
-            for number, values in enumerate(csv.DictReader(f), start=2):
-                try:
+            try:
+                for values in csv.DictReader(f):
+                    number += 1
                     row = _parse(values)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise RawFileError(
-                        f"{self.path}: line {number} is not a row of results ({error}); delete it to go on"
-                    ) from error
-                found.pop(row.key, None)
-                found[row.key] = row
+                    found.pop(row.key, None)
+                    found[row.key] = row
+            except (KeyError, TypeError, ValueError, csv.Error) as error:
+                raise RawFileError(f"{self.path}: line {number} is not a row of results ({error}); delete it to go on") from error
         yield from found.values()
 
 

@@ -4,10 +4,11 @@ import ismrmrd
 import numpy as np
 import torch
 
+from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.errors import RawFileError
 from untrained_recon.operators import ifft2, rss, to_recon_matrix
 from untrained_recon.study.volume import Volume
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, FloatArray, ImageIndex, KSpace
+from untrained_recon.types import BoolArray, ComplexArray, FloatArray, KSpace
 
 
 def truth(ksp: ComplexArray, encoding: Encoding) -> FloatArray:

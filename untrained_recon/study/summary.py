@@ -11,6 +11,7 @@ from untrained_recon.metrics import FASTMRI, PAPER_VOLUME, quality
 from untrained_recon.study.results import MEASURES, SCORES, Row
 
 VOLUME_CONVENTIONS = (PAPER_VOLUME, FASTMRI)
+COLUMNS = ["sampling", "method", "score", "mean", "low", "high", "images"]
 IMAGE = ["volume", "item", "sampling"]  # the columns that tell an image with its mask from others
 
 
@@ -28,14 +29,16 @@ def summarise(rows: pandas.DataFrame, scores: Sequence[str] = SCORES) -> pandas.
         scores: Which columns.
 
     Returns:
-        Columns ``sampling, method, score, mean, low, high, images``; the interval is NaN for a single image.
+        :data:`COLUMNS`; the interval is NaN for a single image. Without rows, as of the differences of a single method to itself, a
+        table without any.
     """
     groups = rows.groupby(["sampling", "method"], sort=False)
-    return pandas.DataFrame(
+    cells = [
         {"sampling": sampling, "method": method, "score": score} | _interval(group[score].to_numpy(float))
         for (sampling, method), group in groups
         for score in scores
-    )
+    ]
+    return pandas.DataFrame(cells, columns=COLUMNS)
 
 
 def paired(rows: pandas.DataFrame, against: str, scores: Sequence[str] = SCORES) -> pandas.DataFrame:

@@ -20,6 +20,7 @@ from untrained_recon.errors import CalibrationError, ConfigError
 from untrained_recon.fit import Progress
 from untrained_recon.metrics import psnr
 from untrained_recon.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
+from untrained_recon.output import written
 from untrained_recon.pipeline import reconstruct
 from untrained_recon.types import FloatArray, KSpace, Reconstruction
 
@@ -64,7 +65,8 @@ def seconds_to(points: Sequence[Point], quality: float) -> float:
 
 def save_trace(path: Path, points: Sequence[Point]) -> None:
     """Write CSV with a line for every point."""
-    np.savetxt(path, points, "%.9g", delimiter=",", header=",".join(Point._fields), comments="")
+    with written(path) as part:
+        np.savetxt(part, points, "%.9g", delimiter=",", header=",".join(Point._fields), comments="")
 
 
 def load_trace(path: Path) -> list[Point]:

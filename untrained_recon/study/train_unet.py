@@ -1,9 +1,9 @@
 """Training the baseline U-net, as fastMRI trains its own (Zbontar et al., 2018)."""
 
 import csv
+import io
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from untrained_recon.errors import ConfigError, FitError
 from untrained_recon.networks.unet import Scale, UNet, read_checkpoint
+from untrained_recon.output import make_folder, written
 from untrained_recon.types import FloatArray
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def train_unet(
     """
     if not len(training) or not len(validation):
         raise ConfigError(f"{len(training)} images to train on and {len(validation)} to validate; there must be some of each")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "checkpoint.pt"
     state = _resume(path, settings, device) if resume else _start(path, settings, device)
     for epoch in range(len(state.curve), settings.epochs):
@@ -174,7 +175,7 @@ def _save(state: _State, settings: Training, path: Path) -> None:
     weights = state.unet.state_dict()
     if state.curve[-1][1] == min(validation for _, validation in state.curve):
         _replace(path.with_name("unet.pt"), weights)
-    with path.with_name("curve.csv").open("w", newline="", encoding="utf-8") as file:
+    with written(path.with_name("curve.csv")) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["epoch", "training", "validation"])
         table.writerows([epoch, *losses] for epoch, losses in enumerate(state.curve, start=1))
@@ -183,6 +184,7 @@ def _save(state: _State, settings: Training, path: Path) -> None:
 
 
 def _replace(path: Path, content: Any) -> None:
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    os.replace(part, path)
+    data = io.BytesIO()  # torch itself would not say that the disk is full
+    torch.save(content, data)
+    with written(path) as part:
+        part.write_bytes(data.getbuffer())

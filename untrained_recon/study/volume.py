@@ -11,9 +11,10 @@ import numpy as np
 from ismrmrd import xsd
 
 from untrained_recon.elements import encoding_element
+from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.errors import NonFiniteError, RawFileError
 from untrained_recon.header import parse_document
-from untrained_recon.types import BoolArray, ComplexArray, Encoding, ImageIndex
+from untrained_recon.types import BoolArray, ComplexArray
 
 Self = TypeVar("Self", bound="Volume")
 

@@ -9,6 +9,7 @@ import torch
 
 from untrained_recon.metrics import PAPER, quality
 from untrained_recon.operators import rss
+from untrained_recon.output import make_folder, write_array
 from untrained_recon.solve import solve
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
@@ -90,13 +91,13 @@ def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
     """The truth of a file's middle image and the coil images of its runs; every run is kept on disk for both targets."""
     ksp, data = context.middle_image(path, 4)
     folder = context.output / "table7" / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     runs = []
     for seed in range(context.runs(RUNS)):
         config = context.config(PRESET, {"seed": seed})
-        kept = folder / f"{path.name}-{config.hash}.npy"
+        kept = folder / f"{path.name}-{config.digest()}.npy"
         if not kept.exists():
-            np.save(kept, solve(data, config, context.device, None, float("inf")).coil_imgs.cpu().numpy())
+            write_array(kept, solve(data, config, context.device, None, float("inf")).coil_imgs.cpu().numpy())
         runs.append(np.load(kept))
     return truth(ksp, data.encoding), np.stack(runs)
 

@@ -8,6 +8,7 @@ import torch
 
 from untrained_recon.errors import EvaluationError, MissingExtraError
 from untrained_recon.operators import fft2
+from untrained_recon.output import make_folder, write_array
 from untrained_recon.study.panels import draw_images, new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table
@@ -24,9 +25,9 @@ WIDTH_LAYERS = {"network.layers": 7}
 def fig7(context: Context) -> Outcome:
     """The photograph of a cameraman, undersampled as a scan of a single coil."""
     folder = context.output / "fig7"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "cameraman.npy"
-    np.save(path, fft2(_cameraman())[None].numpy())
+    write_array(path, fft2(_cameraman())[None].numpy())
     methods = {
         "zero-filled": context.config(PRESET, {"recon.method": "zero-filled"}),
         **unet(context, None, 4),

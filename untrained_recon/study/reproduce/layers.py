@@ -16,6 +16,7 @@ from untrained_recon.metrics import nrmse
 from untrained_recon.networks import ImageGenerator, build_network
 from untrained_recon.operators import CoilFourier, ifft2, rss
 from untrained_recon.optimisers import StepSizes
+from untrained_recon.output import write_array
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.figures import good
@@ -155,13 +156,13 @@ def _optimiser_scores(context: Context) -> tuple[pandas.DataFrame, float]:
 def _adam_steps(context: Context, path: Path) -> Steps:
     """Step sizes ``(iterations, layers)`` of a fit to a file's middle image; kept on disk."""
     config = context.config(PRESET)
-    kept = context.output / "fig12" / f"steps-{path.name}-{config.hash}.npy"
+    kept = context.output / "fig12" / f"steps-{path.name}-{config.digest()}.npy"
     if not kept.exists():
         _, data = context.middle_image(path, 4)
         network = _network(config, data, context.device)
         steps = StepSizes(network.layer_parameters())
         _fit(network, data, config, context.device, steps)
-        np.save(kept, np.array(steps.values))
+        write_array(kept, np.array(steps.values))
     return np.load(kept)
 
 

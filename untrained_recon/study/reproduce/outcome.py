@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas
 
+from untrained_recon.output import make_folder, write_text, written
+
 COLUMNS = ("row", "column", "paper", "ours", "images")
 
 
@@ -51,14 +53,14 @@ def write(outcome: Outcome, folder: Path, name: str) -> str:
     Returns:
         The Markdown.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    outcome.table.to_csv(folder / f"{name}.csv", index=False)
-    for grid, table in outcome.grids.items():
-        table.to_csv(folder / f"{grid}.csv", index=False)
+    make_folder(folder)
+    for title, table in {name: outcome.table, **outcome.grids}.items():
+        write_text(folder / f"{title}.csv", table.to_csv(index=False))
     if outcome.figure is not None:
-        outcome.figure.savefig(folder / f"{name}.png", dpi=120)
+        with written(folder / f"{name}.png") as part:
+            outcome.figure.savefig(part, dpi=120)
     text = "\n".join(markdown(outcome)) + "\n"
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    write_text(folder / f"{name}.md", text)
     return text
 
 

@@ -1,18 +1,23 @@
-"""Write a scanner-like raw file of the phantom, and its ground truth beside it."""
+"""A scanner-like scan of the phantom with its ground truth, as a raw file or as arrays."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import sigpy
 from ismrmrd import xsd
 
 from untrained_recon.elements import encoding_element
+from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.noise import covariance, prewhiten
+from untrained_recon.output import require_place, save_array, written
 from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head
 from untrained_recon.rawwriter import RawWriter
-from untrained_recon.types import ComplexArray, Encoding, FloatArray, ImageIndex
+from untrained_recon.types import BoolArray, ComplexArray, FloatArray
 
 OVERSAMPLING = 2
 NOISE_SAMPLES = 2048
@@ -56,34 +61,100 @@ def simulate(path: Path, settings: Simulation) -> None:
     the same after prewhitening with the file's noise scan, ``.mask.npy`` the uint8 line codes ``(n_y,)``: 0 not acquired, 1
     imaging, 2 calibration only, 3 both.
 
+    They appear when they are complete, and replace older ones.
+
     Raises:
         ConfigError: The pattern cannot be made as asked.
+        RawFileError: A file cannot be written.
     """
-    rng = np.random.default_rng([settings.seed, 1])
-    n_y, _ = settings.shape
-    codes = line_codes(n_y, settings.pattern, settings.accel, settings.acs, rng)
+    require_place(path)
+    names = {name: path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask")}
+    for beside in names.values():
+        require_place(beside)
+    codes, noise_scan, images = _acquired(settings)
+    with written(path) as part:
+        truth, truth_white = _write_raw(part, settings, codes, noise_scan, images)
+        for name, array in (("truth", np.array(truth)), ("truth_white", np.array(truth_white)), ("mask", codes)):
+            if len(array):
+                save_array(part.with_name(names[name].name), array)
+    if not truth_white:
+        names["truth_white"].unlink(missing_ok=True)  # an older scan's
 
-    cov = coil_covariance(settings.coils, settings.noise)
-    for old in (path, *(path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask"))):
-        old.unlink(missing_ok=True)
+
+def _write_raw(
+    path: Path,
+    settings: Simulation,
+    codes: npt.NDArray[np.uint8],
+    noise_scan: ComplexArray | None,
+    images: Iterator[tuple[ComplexArray, ComplexArray]],
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Write the raw file, and return the truths of its slices: as they are, and prewhitened where there is noise."""
     truth, truth_white = [], []
     xml = xsd.ToXML(header(settings)).encode()
     with RawWriter(path, xml, settings.slices, SLICE_GAP * SLICE_MM, DWELL_US) as writer:
-        noise_scan = draw_noise(cov * NOISE_BANDWIDTH, (NOISE_SAMPLES,), rng) if settings.noise > 0 else None
         if noise_scan is not None:
             writer.noise(noise_scan)
-        for s in range(settings.slices):
-            clean = _slice_ksp(settings, s)
-            noisy = clean if noise_scan is None else clean + draw_noise(cov, clean.shape[1:], rng)
+        for s, (clean, noisy) in enumerate(images):
             writer.slice(s, noisy, codes)
             truth.append(_truth(clean, settings))
             if noise_scan is not None:
                 scale = float(np.sqrt(2 * NOISE_BANDWIDTH))
                 truth_white.append(_truth(prewhiten(clean, covariance(noise_scan), scale), settings))
-    np.save(path.with_suffix(".truth.npy"), np.stack(truth))
-    np.save(path.with_suffix(".mask.npy"), codes)
-    if truth_white:
-        np.save(path.with_suffix(".truth_white.npy"), np.stack(truth_white))
+    return truth, truth_white
+
+
+class SimulatedScan(NamedTuple):
+    """What :func:`scan` makes; of several slices ``ksp`` and ``truth`` have a leading axis.
+
+    Attributes:
+        ksp: complex64 ``(n_coils, n_y, n_x)``, zero where not acquired; the noise of the coils is correlated.
+        mask: bool ``(n_y, n_x)``, True where acquired.
+        noise: complex64 ``(n_coils, n_samples)``, samples of the noise alone; None where there is none.
+        truth: float32 ``(n_y, n_x)``, the noise-free magnitude; after whitening by ``noise`` where there is any, as in the images
+            of ``untrained_recon.reconstruct(ksp, mask, noise=noise)``.
+    """
+
+    ksp: ComplexArray
+    mask: BoolArray
+    noise: ComplexArray | None
+    truth: FloatArray
+
+
+def scan(settings: Simulation) -> SimulatedScan:
+    """The scan of :func:`simulate` as arrays, without readout oversampling.
+
+    Raises:
+        ConfigError: The pattern cannot be made as asked.
+    """
+    codes, noise_scan, images = _acquired(settings)
+    noise = None if noise_scan is None else (noise_scan / np.float32(np.sqrt(NOISE_BANDWIDTH)))  # with the bandwidth of the data
+    lines = codes > 0
+    ksp, truth = [], []
+    for clean, noisy in images:
+        img = sigpy.resize(sigpy.ifft(noisy * lines[:, None], axes=[-1]), (settings.coils, *settings.shape))
+        ksp.append(sigpy.fft(img, axes=[-1]).astype(np.complex64))
+        white = clean if noise is None else prewhiten(clean, covariance(noise), float(np.sqrt(2)))
+        truth.append(_truth(white, settings))
+    mask = np.repeat(lines[:, None], settings.shape[1], axis=1)
+    one = settings.slices == 1
+    return SimulatedScan(ksp[0] if one else np.stack(ksp), mask, noise, truth[0] if one else np.stack(truth))
+
+
+def _acquired(
+    settings: Simulation,
+) -> tuple[npt.NDArray[np.uint8], ComplexArray | None, Iterator[tuple[ComplexArray, ComplexArray]]]:
+    """Line codes, noise scan, and the k-space of every slice with oversampling, without noise and with it."""
+    rng = np.random.default_rng([settings.seed, 1])
+    codes = line_codes(settings.shape[0], settings.pattern, settings.accel, settings.acs, rng)
+    cov = coil_covariance(settings.coils, settings.noise)
+    noise_scan = draw_noise(cov * NOISE_BANDWIDTH, (NOISE_SAMPLES,), rng) if settings.noise > 0 else None
+
+    def images() -> Iterator[tuple[ComplexArray, ComplexArray]]:
+        for s in range(settings.slices):
+            clean = _slice_ksp(settings, s)
+            yield clean, clean if noise_scan is None else clean + draw_noise(cov, clean.shape[1:], rng)
+
+    return codes, noise_scan, images()
 
 
 def _slice_ksp(settings: Simulation, s: int) -> ComplexArray:

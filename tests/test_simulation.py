@@ -15,7 +15,7 @@ from untrained_recon.header import parse_header
 from untrained_recon.masks import acs_lines, grid_lines
 from untrained_recon.metrics import nrmse
 from untrained_recon.phantom import coil_covariance, coil_maps, draw_noise, head
-from untrained_recon.simulate import simulate
+from untrained_recon.simulation import simulate
 
 
 def test_a_fully_sampled_simulation_gives_back_its_truth(tmp_path: Path) -> None:

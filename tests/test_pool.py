@@ -1,0 +1,190 @@
+"""Workers that die, hang, cannot start, or are not wanted any more; and a queue that is fair."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.helpers import TIMEOUT_S, read_raw
+from untrained_recon.assemble import assemble
+from untrained_recon.config import Config, ScanConfig, load_config
+from untrained_recon.errors import HostGoneError, WorkerError
+from untrained_recon.header import parse_header
+from untrained_recon.pool import FitPool
+from untrained_recon.supervision import Watch
+from untrained_recon.turns import Job, Turns
+from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.worker import Task, reconstruct_on
+
+CONFIG = load_config("fast", {"fit.iterations": "3", "network.channels": "8", "refine.iterations": "2", "network.layers": "3"})
+ENDLESS = load_config("fast", {"fit.iterations": "1000000", "network.channels": "8", "network.layers": "3"})
+
+
+@pytest.fixture(scope="module")
+def image(small_scan: Path) -> KSpace:
+    header, acquisitions = read_raw(small_scan)
+    return next(assemble([acquisitions], parse_header(header), ScanConfig()))
+
+
+@contextmanager
+def pool_of(workers: int, task: Task | None = None, watch: Watch | None = None) -> Iterator[FitPool]:
+    pool = FitPool(["cpu"] * workers, threads=1, task=task, watch=watch)
+    try:
+        wait_until(lambda: pool.health.ready == workers)
+        yield pool
+    finally:
+        pool.close(0.0)
+
+
+def wait_until(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def worker_of_this_process() -> psutil.Process:
+    (worker,) = [p for p in psutil.Process().children() if any("spawn_main" in part for part in p.cmdline())]
+    return worker
+
+
+def test_a_stopped_worker_is_replaced_and_its_image_made(image: KSpace) -> None:
+    with pool_of(1, watch=Watch(silence=3.0)) as pool:
+        worker = worker_of_this_process()
+        worker.suspend()
+        recon = pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
+        assert (recon.method, pool.health.restarts) == ("cg-sense", 1)
+        assert not worker.is_running()
+
+
+def test_an_idle_worker_that_dies_is_replaced(image: KSpace) -> None:
+    with pool_of(1) as pool:
+        worker_of_this_process().kill()
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"  # be its death known yet or not
+        assert pool.health.restarts == 1
+
+
+def asleep(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
+    """A task that hangs without using the processor, unless nothing is to be fitted."""
+    if seconds > 0:
+        time.sleep(1000)
+    return reconstruct_on(data, config, device, seconds)
+
+
+def test_a_fit_that_makes_no_progress_falls_back(image: KSpace) -> None:
+    with pool_of(1, asleep, Watch(stall=2.0)) as pool:
+        recon = pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
+    assert recon.fallback_reason.endswith("the time budget of the scan is spent")
+
+
+def test_fits_stop_when_nobody_wants_them(image: KSpace) -> None:
+    with pool_of(1) as pool:
+        running, waiting = (pool.submit("left", image, ENDLESS, 600.0) for _ in range(2))
+        wait_until(lambda: pool.health.busy == 1)
+        time.sleep(0.5)
+        pool.cancel("left")
+        with pytest.raises(HostGoneError):
+            running.result(TIMEOUT_S)
+        with pytest.raises(CancelledError):
+            waiting.result(TIMEOUT_S)
+        assert pool.submit("next", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+        assert pool.health.restarts == 0
+
+
+def test_what_cannot_be_stopped_is_killed(image: KSpace) -> None:
+    with pool_of(1, asleep, Watch(cancel=1.0)) as pool:
+        running = pool.submit("left", image, CONFIG, 600.0)
+        wait_until(lambda: pool.health.busy == 1)
+        pool.cancel("left")
+        with pytest.raises(HostGoneError):
+            running.result(TIMEOUT_S)
+
+
+def test_images_fail_where_no_worker_can_be_started(image: KSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.slot.SHORTEST_PAUSE_S", 0.1)
+    monkeypatch.setattr("untrained_recon.slot.LONGEST_PAUSE_S", 1.0)
+
+    def fail(*_: object) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr("untrained_recon.pool.Worker", fail)
+    pool = FitPool(["cpu"], threads=1)
+    try:
+        with pytest.raises(WorkerError, match="no worker can be started"):
+            pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
+        assert pool.health.live == 0
+        monkeypatch.undo()
+        wait_until(lambda: pool.health.ready == 1)
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+    finally:
+        pool.close(0.0)
+
+
+class _TooMuchError(Exception):
+    """An error that cannot be made anew from its pickle."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("too much")
+
+
+def raising(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
+    raise _TooMuchError(1, 2)
+
+
+def test_errors_that_cannot_travel_arrive_in_words(image: KSpace) -> None:
+    with pool_of(1, raising) as pool, pytest.raises(WorkerError, match="_TooMuchError: too much"):
+        pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
+
+
+PARENT = """
+import time
+from untrained_recon.pool import FitPool
+if __name__ == "__main__":
+    pool = FitPool(["cpu"], threads=1)
+    while pool.health.ready == 0:
+        time.sleep(0.05)
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert children
+        parent.kill()
+    _, alive = psutil.wait_procs(children, timeout=TIMEOUT_S)
+    assert alive == []
+
+
+def test_workers_leave_ending_to_the_service(image: KSpace) -> None:
+    with pool_of(1) as pool:
+        worker = worker_of_this_process()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(worker.pid, number)
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+        assert pool.health.restarts == 0
+
+
+def test_scans_take_turns(image: KSpace) -> None:
+    turns = Turns()
+    for scan in "aaabbc":
+        turns.put(Job(scan, image, CONFIG, 1.0))
+    take = functools.partial(turns.take, lambda: True, lambda: False)
+    taken = [job.scan for _ in range(6) if (job := take())]
+    assert "".join(taken) == "abcaba"
+    turns.close(WorkerError("closed"))
+    assert take() is None

@@ -1,0 +1,153 @@
+"""When an image is doubtful: the rules of the cautions that come of its samples and of its reconstruction.
+
+==========================  ==========================================================================================
+caution                     raised where
+==========================  ==========================================================================================
+model-misfit                the squared residual of the samples exceeds :data:`MISFIT` times the noise's, or that of a line
+                            :data:`LINE` times, :data:`LINE_OVER_MEDIAN` times the median line's and :data:`LINE_SHARE` of
+                            the line's energy; and all of it is more than :data:`INVISIBLE` of the samples' energy; or fewer
+                            sets of maps were asked for than the calibration data need
+acceleration-beyond-coils   the acceleration exceeds the number of independent coils: that between the calibration lines where
+                            lines are regular (:data:`REGULAR`), else that of all lines; or they are regular and the coils
+                            were reconstructed without maps
+maps-missing                maps were asked for, could not be had, and lines are missing
+time-budget                 time ended the reconstruction before :data:`FEWEST_STEPS` steps of its refinement; or before
+                            its end, where nothing refines; or before its beginning
+==========================  ==========================================================================================
+
+The noise is the larger of that of the noise scan and that of the corners of k-space: a noise scan at other settings of the receiver
+must not raise a false alarm. The residual is that of the image before the samples are put back.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrained_recon.cautions import Caution
+from untrained_recon.coils import calibration_block
+from untrained_recon.fit import OUT_OF_TIME
+from untrained_recon.types import BoolArray, KSpace
+from untrained_recon.uncertainty import noise_level, noise_sd
+
+MISFIT = 2.0  # 0.2 to 1.6 on healthy scans, 1.5 to 20 where one set of maps had to explain a folded field of view
+CONVENTIONAL_MISFIT = 4.0  # where regularisation leaves a residual of its own
+LINE, LINE_OVER_MEDIAN, LINE_SHARE = 3.0, 3.5, 0.05  # maps of few lines fail at bright lines, by less than a hundredth of these
+INVISIBLE = 1e-4  # of the energy: a hundredth in amplitude
+UNEXPLAINED = 0.1  # of the energy, where the noise is not known
+ACCELERATED = 1.05  # partial Fourier and a few lost lines do not alias
+REGULAR = 0.8  # of the aliases' height relative to the image; random lines have 0.2 to 0.65, regular ones 0.85 to 1
+NEAREST_ALIAS = 16  # part of the field of view
+INDEPENDENT = 1e-5  # of the strongest coil combination's energy
+FEWEST_STEPS = 15
+
+
+def misfit(residual: Tensor, data: KSpace, ksp: Tensor, bound: float = MISFIT) -> list[Caution]:
+    """What samples that do not agree with the image raise.
+
+    Args:
+        residual: complex ``(n_coils, n_y, n_x)``, with the samples' weights; zero where not sampled.
+        data: Whose samples they are.
+        ksp: complex, of the same shape, the samples without weights.
+        bound: Of the squared residual, in units of the noise's.
+    """
+    sampling = torch.from_numpy(data.sampling).to(ksp.device)
+    weighted, sampled = ksp * sampling, sampling > 0
+    share = _energy(residual) / max(_energy(weighted), math.ulp(0.0))
+    noise = max(math.sqrt(2) * noise_sd(data, ksp), noise_level(weighted, sampled))
+    if noise == 0:
+        return [Caution("model-misfit", f"{share:.2g} of the samples' energy is left, bound {UNEXPLAINED:g}")] * (
+            share > UNEXPLAINED
+        )
+    if share < INVISIBLE:
+        return []
+    rows = sampled.any(dim=1).nonzero()[:, 0]
+    samples = len(ksp) * sampled[rows].sum(dim=1)
+    left, energy = (torch.view_as_real(x[:, rows]).square().sum(dim=(0, 2, 3)) for x in (residual, weighted))
+    lines = left / samples / noise**2
+    chi2 = float(left.sum() / samples.sum()) / noise**2
+    if chi2 > bound:
+        return [Caution("model-misfit", f"squared residual {chi2:.2g} times the noise's, bound {bound:g}")]
+    least = max(LINE * bound / MISFIT, LINE_OVER_MEDIAN * float(lines.median()))
+    for number in ((lines > least) & (left > LINE_SHARE * energy)).nonzero()[:1, 0]:
+        detail = f"squared residual of line {int(rows[number])} {float(lines[number]):.2g} times the noise's, bound {least:.2g}"
+        return [Caution("model-misfit", detail)]
+    return []
+
+
+def too_few_sets(used: int, needed: int) -> list[Caution]:
+    """What fewer sets of maps than the calibration data need raise."""
+    return [Caution("model-misfit", f"{used} set of maps, the calibration data need {needed}: see maps.sets")] * (used < needed)
+
+
+def out_of_time(stop_reason: str, refinement_stop: str, refinements: int) -> list[Caution]:
+    """What a run that time ended raises, with the members of :class:`~untrained_recon.runs.Run`."""
+    if refinement_stop == OUT_OF_TIME and refinements < FEWEST_STEPS:
+        return [Caution("time-budget", f"{refinements} steps of the refinement, bound {FEWEST_STEPS}")]
+    if stop_reason == OUT_OF_TIME and not refinement_stop:
+        return [Caution("time-budget", "nothing refined what the time left of the fit")]
+    return []
+
+
+def aliasing(data: KSpace, with_maps: bool, maps_failed: bool) -> list[Caution]:
+    """What the sampling raises, by itself.
+
+    Args:
+        data: Mask, calibration samples and coils.
+        with_maps: Whether the image was made with maps.
+        maps_failed: Whether maps were asked for and could not be had.
+    """
+    between, height = acceleration(data.mask), alias(data.mask)
+    if between <= ACCELERATED:
+        return []
+    if maps_failed:
+        return [Caution("maps-missing", f"acceleration {between:.2g}")]
+    coils = independent_coils(data)
+    factor = between if height > REGULAR else data.acceleration
+    if with_maps and factor > coils:
+        return [Caution("acceleration-beyond-coils", f"acceleration {factor:.2g}, {coils} independent coils")]
+    if not with_maps and height > REGULAR:
+        return [Caution("acceleration-beyond-coils", f"acceleration {between:.2g} by regular lines, coil by coil")]
+    return []
+
+
+def acceleration(mask: BoolArray) -> float:
+    """Grid points per sample within the extent that was sampled, the calibration block left out: 1 for partial Fourier alone."""
+    region = _between(mask)
+    samples = int((mask & region).sum())
+    return float(region.sum() / samples) if samples else 1.0
+
+
+def alias(mask: BoolArray) -> float:
+    """Height of the largest alias by the samples outside the calibration block, relative to the image's own: 1 if regular."""
+    outer = mask & _between(mask)
+    fine = [2 * n for n in mask.shape]  # an acceleration that does not divide the matrix puts aliases between pixels
+    response = np.abs(np.fft.fft2(outer, fine)) / max(1, int(outer.sum()))
+    near = [np.minimum(np.arange(n), n - np.arange(n)) < n / NEAREST_ALIAS for n in fine]
+    response[np.logical_and.outer(*near)] = 0
+    return float(response.max())
+
+
+def independent_coils(data: KSpace) -> int:
+    """How many combinations of coils hold more than :data:`INDEPENDENT` of the strongest one's energy."""
+    samples = torch.from_numpy(data.ksp[:, data.mask])
+    power = torch.linalg.eigvalsh(samples @ samples.mH)
+    return max(1, int((power > INDEPENDENT * power[-1]).sum()))
+
+
+def _between(mask: BoolArray) -> BoolArray:
+    """From the first to the last sample of every row (or of the row before, where it has none), without the calibration block."""
+    rows, columns = np.arange(mask.shape[0]), np.arange(mask.shape[1])
+    sampled = mask.any(axis=1)
+    source = np.maximum.accumulate(np.where(sampled, rows, -1))
+    first, last = mask.argmax(axis=1)[source], (mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1))[source]
+    last_row = rows[sampled].max(initial=-1)
+    region: BoolArray = (columns >= first[:, None]) & (columns <= last[:, None]) & ((source >= 0) & (rows <= last_row))[:, None]
+    (y, x), (height, width) = (n // 2 for n in mask.shape), calibration_block(mask, max(mask.shape))
+    region[y - height // 2 : y - height // 2 + height, x - width // 2 : x - width // 2 + width] = False
+    return region
+
+
+def _energy(x: Tensor) -> float:
+    return float(torch.view_as_real(x).square().sum())

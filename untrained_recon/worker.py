@@ -1,0 +1,199 @@
+"""What runs in a worker process of the pool: fits, one after the other, with signs of life; it ends when its parent has ended."""
+
+import contextlib
+import contextvars
+import logging
+import logging.handlers
+import os
+import pickle
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from untrained_recon.config import Config
+from untrained_recon.errors import HostGoneError, WorkerError
+from untrained_recon.logs import SCAN, ScanFilter
+from untrained_recon.types import KSpace, Reconstruction
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+OOM_SCORE = "800"
+STEP: contextvars.ContextVar[Callable[[object], None] | None] = contextvars.ContextVar("step", default=None)
+"""Called with the progress of a fit; raises HostGoneError when nobody wants the image any more."""
+
+Task = Callable[[KSpace, Config, str, float], Reconstruction]
+
+
+class Job(NamedTuple):
+    """What the parent sends: an image of a scan, and the seconds for its fit. A bare number instead cancels the job that has it."""
+
+    number: int
+    scan: str
+    data: KSpace
+    config: Config
+    seconds: float
+
+
+class Life(NamedTuple):
+    """A sign of life: steps of fits so far, and seconds of CPU time."""
+
+    steps: int
+    cpu: float
+
+
+class Ready(NamedTuple):
+    """The libraries are loaded and warm."""
+
+
+class Done(NamedTuple):
+    """How a job ended."""
+
+    result: Reconstruction | Exception
+
+
+def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
+    """:func:`untrained_recon.volume.reconstruct_image` in a worker."""
+    import torch
+
+    from untrained_recon.volume import reconstruct_image
+
+    recon = reconstruct_image(data, config, torch.device(device), STEP.get(), seconds)
+    return replace(recon, maps=None)  # they are large, and images do not take them along
+
+
+def work(connection: Connection, device: str, threads: int, task: Task) -> None:
+    """Main function of the process.
+
+    Args:
+        connection: To the parent; takes :class:`Job` and numbers of jobs to cancel, gives the other messages of this module and
+            log records.
+        device: Where to compute.
+        threads: Threads on the CPU.
+        task: What to do with an image.
+    """
+    _Worker(connection).run(device, threads, task)
+
+
+class _Worker:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._cancelled = -1
+        self._steps = 0
+
+    def run(self, device: str, threads: int, task: Task) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the service decides when its workers end
+        with contextlib.suppress(OSError):  # where memory runs out, a worker is replaced sooner than the service
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+        handler = _Forward(self.send)
+        handler.addFilter(ScanFilter())
+        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+        logging.captureWarnings(True)
+        for target in (self._listen, self._beat):
+            threading.Thread(target=target, daemon=True).start()
+        _prepare(threads)
+        try:
+            warm_up(device)
+        except Exception:  # the images will tell
+            logger.exception("the worker on %s could not be warmed up", device)
+        self.send(Ready())
+        while True:
+            self._do(self._jobs.get(), device, task)
+
+    def send(self, message: Any) -> None:
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        with self._sending:
+            self._connection.send_bytes(data)
+
+    def _do(self, job: Job, device: str, task: Task) -> None:
+        def step(_: object) -> None:
+            self._steps += 1
+            if self._cancelled == job.number:
+                raise HostGoneError("the host left before its image was made")
+
+        SCAN.set(job.scan)
+        STEP.set(step)
+        result: Reconstruction | Exception
+        try:
+            result = task(job.data, job.config, device, job.seconds)
+        except Exception as error:
+            result = _portable(error)
+        finally:
+            SCAN.set("")
+        self.send(Done(result))
+
+    def _listen(self) -> None:
+        """Take jobs and cancellations; without a parent, end, whatever is being computed."""
+        try:
+            while True:
+                message = self._connection.recv()
+                if isinstance(message, Job):
+                    self._jobs.put(message)
+                else:
+                    self._cancelled = message
+        except BaseException:
+            os._exit(1)
+
+    def _beat(self) -> None:
+        try:
+            while True:
+                self.send(Life(self._steps, time.process_time()))
+                time.sleep(BEAT_S)
+        except OSError:
+            os._exit(1)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its words where it cannot travel between processes."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return WorkerError(f"{type(error).__name__}: {error}")
+    return error
+
+
+class _Forward(logging.handlers.QueueHandler):
+    """Sends records to the parent, which has the log."""
+
+    def __init__(self, send: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__(queue=None)  # type: ignore[arg-type]  # enqueue is ours
+        self._send = send
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            self._send(record)
+
+
+def _prepare(threads: int) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded, see gadgets
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def warm_up(device: str) -> None:
+    """Load the libraries, and on a GPU the context and the kernels, by a small reconstruction."""
+    import numpy as np
+
+    from untrained_recon.config import DEFAULT_PRESET, load_config
+    from untrained_recon.encoding import Encoding, ImageIndex
+
+    n_coils, n = (8, 256) if device.startswith("cuda") else (4, 32)  # a GPU's kernels are chosen by size
+    shape, fov = (n, n), (5.0, 320.0, 320.0)
+    index = ImageIndex(0, 0, 0, 0, 0, 0, 0)
+    encoding = Encoding(shape, shape, fov, fov, n // 2, index._replace(encoding=1), False, 2.0)
+    mask = np.zeros(shape, bool)
+    mask[::2] = mask[n // 4 : n - n // 4] = True
+    noise = np.random.default_rng(0).standard_normal((2, n_coils, *shape)) / np.hypot(*np.indices(shape) - n / 2 + 0.5)
+    ksp = ((noise[0] + 1j * noise[1]) * mask).astype(np.complex64)
+    config = load_config(DEFAULT_PRESET, {"fit.iterations": "2", "refine.iterations": "1"})
+    reconstruct_on(KSpace(ksp, mask, ksp, mask, index, encoding, None, False), config, device, 60.0)
