@@ -193,7 +193,7 @@ def _messages() -> list[tuple[Any, bytes]]:
 
 
 def _played(data: bytes, module: Any, ends: bool = False) -> Answer:
-    return play(data, lambda sock: module.reconstruct(GadgetConnection(sock)), ends)
+    return play(data, lambda sock: module.reconstruct(GadgetConnection(sock)), ends=ends)
 
 
 def _judged(answer: Answer, damage: str, untouched: set[int], due: int) -> Outcome:
@@ -249,7 +249,7 @@ def main() -> int:
     last = args.seed + -(-args.runs // len(kinds))
     if args.here:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        gadgets.connection.SILENCE_S = 0.05
+        gadgets.connection.SILENCE_S = 0.2  # longer than the host holds its CLOSE back
         for end, count in batch(kinds, range(args.seed, last)).items():
             click.echo(f"= {count} {end}")
         return 0

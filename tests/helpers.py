@@ -114,7 +114,7 @@ def host(sock: socket.socket, data: bytes, pace_s: float = 0.0, ends: bool = Fal
         sock: The host's end; closed afterwards.
         data: What is sent. Without a CLOSE at its end the host is one that has died or idles, which cannot be crashed.
         pace_s: Seconds between its tenths.
-        ends: Whether the sending end is shut after the last byte, as that of a host which goes.
+        ends: Whether the sending end is shut after the last byte, as that of a host which goes, and cannot be crashed either.
     """
     sock.settimeout(TIMEOUT_S)
     sender, answer = _Sender(sock, data, pace_s, ends), Answer()
@@ -132,7 +132,8 @@ class _Sender(threading.Thread):
     def __init__(self, sock: socket.socket, data: bytes, pace_s: float, ends: bool) -> None:
         super().__init__(daemon=True)
         self._socket, self._data, self._pace_s, self._ends = sock, data, pace_s, ends
-        self._closed_at = math.inf if data.endswith(CLOSE_BYTES) else -math.inf  # a host that has died cannot be crashed
+        goes = ends or not data.endswith(CLOSE_BYTES)
+        self._closed_at = -math.inf if goes else math.inf  # a host that has died cannot be crashed
 
     def run(self) -> None:
         with contextlib.suppress(OSError):  # a gadget that gave up early: what it said is what the test checks
