@@ -188,8 +188,7 @@ def test_inspect_names_problems_and_fails(small_scan: Path, tmp_path: Path) -> N
     raw = copy_raw(small_scan, tmp_path / "bad.h5", lambda g: replace_row(g, -1, beyond_matrix))
     done = untrained_recon("inspect", raw)
     assert done.returncode == 1
-    assert "EncodingError: 1 image could not be made: slice 1: acquisition" in " ".join(done.stderr.split())
-    assert "problem" in done.stdout
+    assert "EncodingError: 1 image could not be made" in done.stdout
     assert "cannot be reconstructed" in done.stderr
 
 

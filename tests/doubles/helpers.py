@@ -114,7 +114,7 @@ def host(sock: socket.socket, data: bytes, pace_s: float = 0.0, ends: bool = Fal
         sock: The host's end; closed afterwards.
         data: What is sent. Without a CLOSE at its end the host is one that has died or idles, which cannot be crashed.
         pace_s: Seconds between its tenths.
-        ends: Whether the sending end is shut after the last byte, as that of a host which goes.
+        ends: Whether the sending end is shut after the last byte, as that of a host which goes, and cannot be crashed either.
     """
     sock.settimeout(TIMEOUT_S)
     sender, answer = _Sender(sock, data, pace_s, ends), Answer()

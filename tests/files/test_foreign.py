@@ -48,6 +48,8 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "MRD 2 stream": ("a.bin", write(b"yardl\x01\0\0\0"), "a stream of MRD 2; `mrd_to_ismrmrd`"),
     "MRD 2 file": ("a.h5", mrd2_file, "an MRD 2 file; `mrd_hdf5_to_stream`"),
     "Siemens": ("meas.h5", write(SIEMENS), "a raw file of Siemens; `siemens_to_ismrmrd`"),
+    "Siemens, VD": ("meas.h5", write(struct.pack("<4IQ", 0, 1, 0, 0, 10240) + bytes(99)), "a raw file of Siemens"),
+    "GE ScanArchive": ("ScanArchive_1.h5", images_of_fastmri, "by its name a ScanArchive of GE"),
     "Siemens by name": ("meas.dat", write(bytes(64)), "by its name a raw file of Siemens"),
     "GE": ("P1.7", write(bytes(34) + b"GE_MED_NMR" + bytes(99)), "a P-file of GE; `ge_to_ismrmrd`"),
     "GE by name": ("P1.7", write(bytes(99)), "by its name a P-file of GE"),

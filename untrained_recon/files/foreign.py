@@ -1,10 +1,12 @@
 """What a file is that was given as ISMRMRD raw data, and what takes it."""
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 HEAD_BYTES = 1 << 16
+FIRST_MEASUREMENT = 10240  # byte, behind the table of 64 measurements
 
 CONVERT = "`untrained-recon convert FILE RAW.h5` makes raw data of it"
 IMAGES = "it holds images; a reconstruction needs raw data"
@@ -59,7 +61,7 @@ def describe_file(path: Path) -> str:
         return "empty"
     if _is_stream(head):
         return "an ISMRMRD stream; `ismrmrd_stream_to_hdf5` (ISMRMRD's tools) makes an HDF5 file of it"
-    if b"<XProtocol>" in head:
+    if b"<XProtocol>" in head or _is_multi_raid(head):
         return "a raw file of Siemens; `siemens_to_ismrmrd` makes raw data of it"
     known = next((what for at, magic, what in HEADS if head[at : at + len(magic)] == magic), "")
     if not known and path.name.lower() in BRUKER:
@@ -74,6 +76,8 @@ def describe_hdf5(root: Mapping[str, Any]) -> str:
         root: Names and contents of the file, an ``h5py.File``.
     """
     names = set(root)
+    if Path(str(getattr(root, "filename", ""))).name.startswith("ScanArchive"):
+        return "by its name a ScanArchive of GE; `ge_to_ismrmrd` makes raw data of those"
     if "kspace" in names:
         kind = "a fastMRI file" if "ismrmrd_header" in names else "a file of k-space ('kspace')"
         return f"{kind}; {CONVERT}"
@@ -89,6 +93,12 @@ def describe_hdf5(root: Mapping[str, Any]) -> str:
 def has_images(group: Any) -> bool:
     """Whether a group of an HDF5 file holds ISMRMRD images."""
     return hasattr(group, "keys") and any(name.startswith("image") for name in group)
+
+
+def _is_multi_raid(head: bytes) -> bool:
+    """Whether a file begins as Siemens' do since VD11: 0 or few, the number of measurements, and where the first of them begins."""
+    first, measurements, _, _, offset = struct.unpack("<4IQ", head[:24].ljust(24, b"\xff"))
+    return bool(first < 10000 and 1 <= measurements <= 64 and offset == FIRST_MEASUREMENT)
 
 
 def _is_stream(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from untrained_recon.encoding import Encoding
 from untrained_recon.errors import SpikeError
 from untrained_recon.scan.readout import Readout
 
-SPIKE, SPIKE_AT_CENTRE = 1e2, 1e6
+SPIKE, SPIKE_AT_CENTRE = 10.0, 1e6
 """Magnitude of a sample, relative to the root of the energy of all others, from which on it is a spike: away from the centre of
 k-space, and at the centre, which may hold nearly all of an object without structure, where no receiver reaches so far."""
 NEAR = 1 / 8
