@@ -24,7 +24,7 @@ import ismrmrd
 import numpy as np
 
 import gadgets.connection
-import tests.helpers
+import tests.doubles.helpers
 from gadgets import acquisitions, buckets, buffers
 from gadgets.connection import GadgetConnection
 from tests.doubles.damage import (
@@ -251,7 +251,7 @@ def main() -> int:
     if args.here:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         gadgets.connection.SILENCE_S = gadgets.connection.SETTLE_S = 0.02
-        tests.helpers.ERROR_S = tests.helpers.HELD_S = 0.0  # this host bears an ERROR at any time
+        tests.doubles.helpers.ERROR_S = tests.doubles.helpers.HELD_S = 0.0  # this host bears an ERROR at any time
         for end, count in batch(kinds, range(args.seed, last)).items():
             click.echo(f"= {count} {end}")
         return 0

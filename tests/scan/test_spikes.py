@@ -2,13 +2,13 @@ import re
 
 import numpy as np
 import pytest
-from untrained_recon.header import parse_header
-from untrained_recon.readout import Readout
-from untrained_recon.spikes import require_no_spike
 
 from tests.conftest import SMALL
-from tests.helpers import header_xml
+from tests.doubles.helpers import header_xml
 from untrained_recon.errors import SpikeError
+from untrained_recon.scan.header import parse_header
+from untrained_recon.scan.readout import Readout
+from untrained_recon.scan.spikes import require_no_spike
 from untrained_recon.types import ComplexArray
 
 ENCODING = parse_header(header_xml(SMALL)).encodings[0]  # 64 lines, readout 96
