@@ -9,6 +9,7 @@ import ismrmrd
 
 from untrained_recon.errors import RawFileError
 from untrained_recon.output import NO_INPUTS, HDF5Output, Inputs, written
+from untrained_recon.text.xml import as_utf8
 
 GROUP = "dataset"
 
@@ -19,7 +20,7 @@ class ImageFile:
     def __init__(self, path: Path, file: HDF5Output, header: bytes) -> None:
         self._path, self._file = path, file
         self._dataset = ismrmrd.Dataset(file, GROUP, mode="w")
-        self._dataset.write_xml_header(header)
+        self._dataset.write_xml_header(as_utf8(header))
 
     def append_image(self, number: int, image: ismrmrd.Image) -> None:
         """Add an image to the group ``image_<number>``. Raises RawFileError where the format has no place for it, else OSError."""

@@ -36,7 +36,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
 
     Args:
         raw_path: ISMRMRD raw file.
-        out_path: Image file to write; it appears only when every expected image is in it.
+        out_path: Image file to write; it appears in the end, with every image that could be made.
         properties: As in a Gadgetron chain, see :func:`untrained_recon.config.callers.of_host`.
         monitor: Told of progress.
         group: Group of ``raw_path``, see :class:`~untrained_recon.files.raw.RawFile`.
@@ -45,23 +45,32 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
         The magnitude images, in the order in which they came.
 
     Raises:
+        ReplayError: Images could not be made; the others are in ``out_path``, if there are any.
         ReconError: Its subclasses say what was wrong; nothing is left at ``out_path`` by this run then.
     """
     config = of_host(properties)
+    failure: ReplayError | None = None
     with _files(raw_path, out_path, group) as (raw, out):
         watch = _Expectation(parse_header(raw.header), config.scan)
         magnitudes = []
-        with GadgetProcess("gadgets.acquisitions", "reconstruct", monitor.log) as gadget:
-            for item in gadget.exchange(configuration_xml(properties), raw.header, watch.sent(raw.items())):
-                if isinstance(item, ismrmrd.Waveform):
-                    out.append_waveform(item)
-                    continue
-                out.append_image(item.image_series_index - 1, item)
-                watch.came(item.image_series_index, counters_of(item))
-                if (item.image_series_index - 1) % SERIES_PER_ENCODING == 0:
-                    magnitudes.append(item)
-                    monitor.image_done(item, len(magnitudes), len(watch.known))
-        watch.check({(series_index(kind, index.encoding), index) for index in watch.known for kind in expected_series(config)})
+        try:
+            with GadgetProcess("gadgets.acquisitions", "reconstruct", monitor.log) as gadget:
+                for item in gadget.exchange(configuration_xml(properties), raw.header, watch.sent(raw.items())):
+                    if isinstance(item, ismrmrd.Waveform):
+                        out.append_waveform(item)
+                        continue
+                    out.append_image(item.image_series_index - 1, item)
+                    watch.came(item.image_series_index, counters_of(item))
+                    if (item.image_series_index - 1) % SERIES_PER_ENCODING == 0:
+                        magnitudes.append(item)
+                        monitor.image_done(item, len(magnitudes), len(watch.known))
+            watch.check({(series_index(kind, index.encoding), index) for index in watch.known for kind in expected_series(config)})
+        except ReplayError as error:
+            if not magnitudes:
+                raise
+            failure = error
+    if failure is not None:
+        raise ReplayError(f"{failure}; {len(magnitudes)} of {len(watch.known)} images are in {out_path}") from failure
     return magnitudes
 
 

@@ -24,10 +24,17 @@ def uncertainty(operator: CoilFourier | Sense, ksp: Tensor, calib: Tensor, calib
     noise, n_coils = noise_level(ksp, operator.mask > 0), len(ksp)
     if isinstance(operator, CoilFourier):
         return noise
-    outside = _outside(operator, calib, calib_mask)
+    outside = _gain(operator, ksp, calib, calib_mask) * _outside(operator, calib, calib_mask)
     if n_coils > 1:
         noise = min(noise, outside * math.sqrt(n_coils / (n_coils - 1)))
     return math.sqrt(outside**2 + noise**2 / n_coils)
+
+
+def _gain(operator: Sense, ksp: Tensor, calib: Tensor, calib_mask: BoolArray) -> float:
+    """How much louder the samples are than the calibration samples at the same places, as a scan of its own may calibrate."""
+    shared = (operator.mask > 0) & torch.from_numpy(calib_mask).to(ksp.device)
+    quiet = float(torch.linalg.vector_norm(calib[:, shared]))
+    return float(torch.linalg.vector_norm(ksp[:, shared])) / quiet if calib is not ksp and quiet > 0 else 1.0
 
 
 def _outside(operator: Sense, calib: Tensor, calib_mask: BoolArray) -> float:

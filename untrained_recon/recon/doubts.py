@@ -16,7 +16,8 @@ time-budget                 time ended the reconstruction before :data:`FEWEST_S
 ==========================  ==========================================================================================
 
 The noise is the larger of that of the noise scan and that of the corners of k-space: a noise scan at other settings of the receiver
-must not raise a false alarm. The residual is that of the image before the samples are put back.
+must not raise a false alarm. Where more than :data:`VISIBLE` of the samples' energy is left, it is no more than :data:`TRUSTED`
+times the noise scan's: the corners of small matrices hold signal. The residual is that of the image before the samples are put back.
 """
 
 import math
@@ -35,6 +36,8 @@ MISFIT = 2.0  # 0.2 to 1.6 on healthy scans, 1.5 to 20 where one set of maps had
 CONVENTIONAL_MISFIT = 4.0  # where regularisation leaves a residual of its own
 LINE, LINE_OVER_MEDIAN, LINE_SHARE = 3.0, 3.5, 0.05  # maps of few lines fail at bright lines, by less than a hundredth of these
 INVISIBLE = 1e-4  # of the energy: a hundredth in amplitude
+VISIBLE = 2e-3  # of the energy; well explained samples leave 1e-4 to 3e-4, badly folded ones 5e-3
+TRUSTED = 3.0  # times the noise scan's level: what is above it in the corners of k-space is signal
 UNEXPLAINED = 0.1  # of the energy, where the noise is not known
 ACCELERATED = 1.05  # partial Fourier and a few lost lines do not alias
 REGULAR = 0.8  # of the aliases' height relative to the image; random lines have 0.2 to 0.65, regular ones 0.85 to 1
@@ -67,6 +70,8 @@ def misfit(residual: Tensor, data: KSpace, ksp: Tensor, bound: float = MISFIT) -
     left, energy = (torch.view_as_real(x[:, rows]).square().sum(dim=(0, 2, 3)) for x in (residual, weighted))
     lines = left / samples / noise**2
     chi2 = float(left.sum() / samples.sum()) / noise**2
+    if data.prewhitened and share > VISIBLE:
+        chi2 *= max(1.0, noise / (TRUSTED * math.sqrt(2) * noise_sd(data, ksp))) ** 2
     if chi2 > bound:
         return [Caution("model-misfit", f"squared residual {chi2:.2g} times the noise's, bound {bound:g}")]
     least = max(LINE * bound / MISFIT, LINE_OVER_MEDIAN * float(lines.median()))

@@ -149,8 +149,8 @@ def _require_memory(matrix: tuple[int, int, int], encoded: _Space, recon: _Space
 def _center(limit: _Limit | None, n: int, where: str, remarks: list[str]) -> int:
     """The step of the centre of k-space along an axis of n, the middle one where the header is silent.
 
-    It is silent without the limit or its centre; and if that is 0 while the steps are none or all of 0 … n - 1, as writers leave
-    it that set no limits, or no centre: those steps fit the matrix about ``n // 2`` only.
+    It is silent without the limit or its centre, where that lies outside the limits, and if it is 0 while the steps are none or all
+    of 0 … n - 1, as writers leave it that set no limits, or no centre: those steps fit the matrix about ``n // 2`` only.
     """
     if limit is None:
         return n // 2
@@ -158,6 +158,9 @@ def _center(limit: _Limit | None, n: int, where: str, remarks: list[str]) -> int
         if n > 1:
             given = "missing" if limit.center is None else limit.center
             remarks.append(f"{where}.center is {given}; taken to be {n // 2}, the middle of the matrix")
+        return n // 2
+    if limit.maximum > limit.minimum and not limit.minimum <= limit.center <= limit.maximum:
+        remarks.append(f"{where}.center is {limit.center}, outside its limits; taken to be {n // 2}, the middle of the matrix")
         return n // 2
     return limit.center
 

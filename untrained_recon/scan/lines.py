@@ -11,14 +11,20 @@ from untrained_recon.scan.readout import Readout
 
 DIFFERENT = 0.4
 """Difference of repeated lines, relative to the lines themselves, from which on they are not of the same image."""
+SILENT = 1e-4
+"""Largest sample relative to the median line's, up to which a line holds nothing: noise alone is louder."""
 
 
 def without_zero_lines(readouts: list[Readout]) -> tuple[list[Readout], tuple[Caution, ...]]:
-    """The readouts that hold anything: noise alone makes samples differ from zero, so that whole lines of zeros were written where
-    nothing was acquired. Where all are zero, they come back as they are.
+    """The readouts that hold anything: noise alone makes samples differ from zero, so that whole lines of zeros, or of their
+    rounding errors, were written where nothing was acquired. Where all are zero, they come back as they are.
     """
-    live = [readout for readout in readouts if readout.data.any()]
-    if not live or len(live) == len(readouts):
+    peaks = [float(np.abs(readout.data).max()) for readout in readouts]
+    if not any(peaks):
+        return readouts, (Caution("zero-lines", "all readouts; the image is empty"),)
+    least = SILENT * float(np.median([peak for peak in peaks if peak > 0]))
+    live = [readout for readout, peak in zip(readouts, peaks, strict=True) if peak > least]
+    if len(live) == len(readouts):
         return readouts, ()
     return live, (Caution("zero-lines", f"{len(readouts) - len(live)} of {len(readouts)} readouts"),)
 
@@ -26,7 +32,8 @@ def without_zero_lines(readouts: list[Readout]) -> tuple[list[Readout], tuple[Ca
 def repeated(readouts: Sequence[Readout], announced: int) -> tuple[Caution, ...]:
     """What to think of lines that are averaged though they came more often than announced.
 
-    Calibration lines may be acquired twice, segments may overlap: more than half of the lines must have come too often.
+    Calibration lines may be acquired twice, segments may overlap: where the copies agree, more than half of the lines must have
+    come too often.
 
     Args:
         readouts: All of an image.
@@ -40,14 +47,17 @@ def repeated(readouts: Sequence[Readout], announced: int) -> tuple[Caution, ...]
     for readout in readouts:
         lines[readout.line, readout.partition].append(readout)
     often = [copies for copies in lines.values() if len(copies) > announced]
-    if 2 * len(often) <= len(lines):
+    if not often:
         return ()
     times, difference = max(len(copies) for copies in often), _difference(often)
     if difference > DIFFERENT:
         raise UnsupportedScanError(
-            f"most lines came {times} times where the header announces {announced} averages, and differ by {difference:.0%}: they "
-            "are of different images (contrasts, phases, echoes?), which the counters of the readouts must tell apart"
+            f"{len(often)} of {len(lines)} lines came {times} times where the header announces {announced} averages, and differ by "
+            f"{difference:.0%}: they are of different images (contrasts, phases, echoes?), which the counters of the readouts must "
+            "tell apart"
         )
+    if 2 * len(often) <= len(lines):
+        return ()
     return (Caution("lines-averaged-unannounced", f"{times} times, {announced} announced, copies differ by {difference:.0%}"),)
 
 

@@ -110,7 +110,8 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
 
     Line ``encoded_y // 2`` of the grid is the one that the encoding limits name as centre; of the samples, ``center_sample`` is.
     Discarded samples count in the order of acquisition. A reversed readout of n samples runs from the other end: after the flip
-    its centre is ``n - center_sample``, so that a full even one keeps ``n / 2``, and one less on a grid of odd length.
+    its centre is ``n - 1 - center_sample``, but a full even one keeps ``n / 2``, which is what writers give in either direction. A
+    centre that is beside the only place where the readout fits is moved there, which leaves the magnitude as it is.
 
     Raises:
         NonFiniteError: A sample is NaN or infinite.
@@ -126,9 +127,12 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
     data = data[:, kept]
     unset = before == 0 and n > 1
     if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE) and not unset:
-        before, center = n - before - grid % 2, data.shape[1] - center - grid % 2
+        other = 0 if 2 * before == n else 1
+        before, center = n - before - other, data.shape[1] - center - other
     if acq.is_flag_set(ismrmrd.ACQ_IS_REVERSE):
         data = data[:, ::-1]
+    step = _beside(before, n, (encoding.image_shape[1], grid))
+    before, center = before + step, center + step
     readout = Readout(line, partition, center, before, n - before, data, unset)
     kept_fit = center <= grid // 2 and data.shape[1] - center <= grid - grid // 2
     if not kept_fit and not (unset and readout.centred().fits(grid)):
@@ -137,6 +141,16 @@ def place(acq: ismrmrd.Acquisition, encoding: Encoding) -> Readout:
             f"(center_sample {acq.center_sample}, discard_pre {acq.discard_pre}, discard_post {acq.discard_post})"
         )
     return readout
+
+
+def _beside(before: int, n: int, grids: tuple[int, ...]) -> int:
+    """By how much the centre of a readout that has ``before`` of its n samples before it is beside where it fits a grid."""
+    for grid in grids:
+        if n == grid and abs(before - grid // 2) == 1:
+            return grid // 2 - before
+    if before - grids[-1] // 2 == 1:
+        return -1
+    return 1 if (n - before) - (grids[-1] - grids[-1] // 2) == 1 else 0
 
 
 def kept_samples(acq: Any, n: int) -> slice:

@@ -60,6 +60,13 @@ class _Bounded(ElementTree.TreeBuilder):
         raise ValueError("XML with a document type, which no host sends")
 
 
+def as_utf8(text: bytes) -> bytes:
+    """A document of another width of characters in UTF-8, without the declaration that says otherwise; others as they are."""
+    if b"\0" not in text.strip(b"\0"):
+        return text
+    return DECLARATION.sub("", _decoded(text).strip("\0 \t\r\n"), count=1).encode()
+
+
 def _decoded(text: bytes) -> str:
     encodings = [encoding for mark, encoding in BYTE_ORDER_MARKS if text.startswith(mark)] or ["utf-8"]
     if declared := DECLARED.search(text[:200]):
