@@ -42,7 +42,8 @@ class RawFile:
         except RawFileError:
             self._file.close()
             raise
-        self.group: str = self._group.name.strip("/")
+        name = self._group.name  # bytes where a damaged file holds no text there
+        self.group = (name.decode(errors="replace") if isinstance(name, bytes) else str(name)).strip("/")
 
     def __enter__(self) -> "RawFile":
         return self

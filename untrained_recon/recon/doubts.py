@@ -17,7 +17,7 @@ time-budget                 time ended the reconstruction before :data:`FEWEST_S
 
 The noise is the larger of that of the noise scan and that of the corners of k-space: a noise scan at other settings of the receiver
 must not raise a false alarm. Where more than :data:`VISIBLE` of the samples' energy is left, it is no more than :data:`TRUSTED`
-times the noise scan's: the corners of small matrices hold signal. The residual is that of the image before the samples are put back.
+the noise scan's: the corners of small matrices hold signal. The residual is that before the samples are put back.
 """
 
 import math
