@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from tests.doubles.helpers import read_raw
+from untrained_recon.files.images import read_images
 from untrained_recon.host.monitor import Monitor
 from untrained_recon.metrics import nrmse
 
@@ -121,12 +122,9 @@ def break_header(group: h5py.Group) -> None:
     [
         (drop_imaging, "NoImagingDataError: the scan ended without imaging readouts"),
         (break_header, "HeaderError: the ISMRMRD header cannot be parsed"),
-        (lambda g: replace_row(g, -1, set_nan), "NonFiniteError"),
-        (lambda g: replace_row(g, -1, beyond_matrix), "EncodingError"),
-        (lambda g: replace_row(g, -1, fewer_coils), "ChannelCountError"),
         (lambda g: g.file.move("dataset/data", "other"), "RawFileError"),
     ],
-    ids=["no imaging", "header", "NaN", "step", "channels", "group"],
+    ids=["no imaging", "header", "group"],
 )
 def test_bad_scans_end_in_one_line_and_leave_nothing_behind(
     change: Callable[[h5py.Group], None], message: str, small_scan: Path, tmp_path: Path
@@ -139,6 +137,23 @@ def test_bad_scans_end_in_one_line_and_leave_nothing_behind(
     assert message in reason
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["bad.h5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(set_nan, "NonFiniteError"), (beyond_matrix, "EncodingError"), (fewer_coils, "ChannelCountError")],
+)
+def test_a_bad_image_costs_the_others_nothing(
+    change: Callable[[np.void], None], message: str, small_scan: Path, tmp_path: Path
+) -> None:
+    raw = copy_raw(small_scan, tmp_path / "bad.h5", lambda g: replace_row(g, -1, change))
+    done = untrained_recon("replay", raw, "-o", tmp_path / "out.h5", *QUICK)
+    assert done.returncode == 1
+    reason = done.stderr.strip().splitlines()[-1]
+    assert reason.startswith("error: ReplayError: ")
+    assert message in reason
+    assert reason.endswith(f"; 1 of 2 images are in {tmp_path / 'out.h5'}")
+    assert [image.slice for image in read_images(tmp_path / "out.h5", 0)] == [0]
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,10 @@ def test_files_that_are_no_image_files_are_named(tmp_path: Path) -> None:
     for name in ("text", "empty", "array", "odd", "other", "absent"):
         with pytest.raises(RawFileError, match=rf"{name}\.h5: (no series image_0|cannot be read as an image file)"):
             read_images(tmp_path / f"{name}.h5", 0)
+
+
+def test_headers_of_wider_characters_are_stored_in_utf_8(tmp_path: Path) -> None:
+    with image_file(tmp_path / "out.h5", '<?xml version="1.0" encoding="utf-16"?><a>ü</a>'.encode("utf-16")):
+        pass
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["dataset/xml"][0].decode() == "<a>ü</a>"

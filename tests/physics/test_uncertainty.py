@@ -47,6 +47,13 @@ def test_the_uncertainty_is_the_noise_where_the_maps_are_right_and_more_where_th
     assert uncertainty(wrong, ksp, ksp, centre()) > 2 * NOISE
 
 
+def test_calibration_of_another_loudness_tells_the_same() -> None:
+    operator, ksp = noisy(unit_maps())
+    alone = uncertainty(operator, ksp, ksp.clone(), centre())
+    assert alone == pytest.approx(uncertainty(operator, ksp, ksp, centre()), rel=1e-5)
+    assert uncertainty(operator, ksp, 40 * ksp, centre()) == pytest.approx(alone, rel=1e-5)
+
+
 def test_edges_in_the_corners_of_k_space_are_no_noise() -> None:
     operator, ksp = noisy(unit_maps())
     loud = ksp.clone()

@@ -252,3 +252,10 @@ def test_documents_have_none_where_nothing_could_be_read() -> None:
     assert document.measurementInformation.protocolName == "phantom"
     assert parse_document(XML).measurementInformation.patientPosition.value == "HFS"
     assert parse_document(b"<ismrmrdHeader/>").measurementInformation is None
+
+
+def test_a_centre_outside_its_limits_is_the_middle() -> None:
+    header = parse_header(with_limits(XML, STEP_1, limits(STEP_1, minimum=0, maximum=63, center=99)))
+    n_y = header.encodings[0].encoded_shape[0]
+    assert header.encodings[0].center_y == n_y // 2
+    assert any("center is 99, outside its limits" in remark for remark in header.remarks)

@@ -51,8 +51,15 @@ def test_dead_coils_and_empty_scans_have_no_lines_of_zeros(ksp: ComplexArray) ->
     dead[1:] = 0
     assert codes(scan_of(readouts(dead, PLAIN, ALL))) == []
     data = scan_of(readouts(0 * ksp, PLAIN, ALL))
-    assert codes(data) == []
+    assert codes(data) == ["zero-lines"]
+    assert data.cautions[0].detail == "all readouts; the image is empty"
     assert data.mask.all()
+
+
+def test_rounding_errors_are_no_samples_but_faint_lines_are(ksp: ComplexArray) -> None:
+    for loud, found in ((1e-7, LINES[0]), (1e-2, ALL[0])):
+        data = scan_of(readouts(np.where(LINES[..., None], ksp, loud * np.abs(ksp).max() * ksp / np.abs(ksp)), PLAIN, ALL))
+        np.testing.assert_array_equal(data.mask.any(axis=1), found)
 
 
 def test_lines_that_came_twice_are_averaged_with_a_caution_unless_announced(ksp: ComplexArray) -> None:
@@ -78,8 +85,11 @@ def test_a_few_lines_may_come_again(ksp: ComplexArray) -> None:
 def test_copies_of_another_contrast_are_no_averages(ksp: ComplexArray) -> None:
     other = noisy(measure(body(seed=3), PLAIN), 1e-3, 0) * 0.3
     mixed = [acq for pair in zip(readouts(ksp, PLAIN, LINES), readouts(other, PLAIN, LINES), strict=True) for acq in pair]
-    with pytest.raises(UnsupportedScanError, match=r"most lines came 2 times where the header announces 1 .* of different images"):
+    with pytest.raises(UnsupportedScanError, match=r"20 of 20 lines came 2 times .* of different images"):
         scan_of(mixed)
+    centre = readouts(other, PLAIN, sampled_lines(PLAIN, 32, 8), [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION], marks=False)
+    with pytest.raises(UnsupportedScanError, match=r"9 of 20 lines"):
+        scan_of(centre + readouts(ksp, PLAIN, LINES))
     opposite = readouts(ksp, PLAIN, LINES) + readouts(-ksp, PLAIN, LINES)  # of which nothing would be left
     with pytest.raises(UnsupportedScanError, match="differ by 200%"):
         scan_of(opposite)

@@ -7,6 +7,7 @@ import sigpy
 
 from tests.conftest import SMALL
 from tests.doubles.helpers import acquisition, header_xml
+from tests.doubles.scans import Protocol, header_of
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import EncodingError, NonFiniteError
 from untrained_recon.scan.header import parse_header
@@ -58,6 +59,23 @@ def test_reversed_readouts_and_discarded_samples() -> None:
     middle = place(acquisition(data, discard_pre=24, discard_post=24), ENCODING)
     assert start(middle) == 24
     assert not middle.fits(48)  # short after discarding, but still oversampled
+
+
+@pytest.mark.parametrize("center", [62, 63, 64])
+def test_partial_echoes_of_both_directions_meet(center: int) -> None:
+    """The centre of 96 of 128 samples is sample 32, or by the other direction 63; writers are off by one."""
+    protocol = parse_header(header_of(Protocol(matrix=(1, 16, 128), recon=(1, 16, 64)))).encodings[0]
+    data = noise(2, 96)
+    plain = place(acquisition(data, center_sample=32), protocol)
+    flipped = place(acquisition(data[:, ::-1], flags=[ismrmrd.ACQ_IS_REVERSE], center_sample=center), protocol)
+    assert flipped.center == (plain.center if center != 62 else 33)
+    np.testing.assert_array_equal(flipped.data, plain.data)
+
+
+@pytest.mark.parametrize(("n", "center"), [(96, 47), (96, 49), (48, 23), (48, 25), (64, 15)])
+def test_a_centre_beside_the_only_place_that_fits_is_moved_there(n: int, center: int) -> None:
+    readout = place(acquisition(noise(2, n), center_sample=center), ENCODING)
+    assert readout.center == {96: 48, 48: 24, 64: 16}[n]
 
 
 def test_reversed_readouts_of_odd_length_stay_on_their_grid() -> None:
