@@ -86,7 +86,7 @@ def test_a_host_that_falls_silent_is_given_up_by_name(service: Any, scan: Scan) 
 
 def test_scans_that_are_too_large_are_refused_by_name(service: Any, scan: Scan) -> None:
     answer = send(service, stream(QUICK, HUGE, scan[1]))
-    assert answer.errors[0].startswith("ScanTooLargeError: an image of 1 coils, 1 x 20000 x 40000 encoded")
+    assert answer.errors[0].startswith("ScanTooLargeError: an image of 1 coils, 1 x 8000 x 16000 encoded")
     assert_images(send(service, stream(QUICK, *scan)))
 
 

@@ -22,7 +22,7 @@ from untrained_recon.serving.session import Session
 
 MIB = 1 << 20
 HUGE = header_xml(SMALL)
-for small, huge in ((b"<x>96<", b"<x>40000<"), (b"<y>64<", b"<y>20000<"), (b"<x>48<", b"<x>20000<")):
+for small, huge in ((b"<x>96<", b"<x>16000<"), (b"<y>64<", b"<y>8000<"), (b"<x>48<", b"<x>8000<")):
     HUGE = HUGE.replace(small, huge)
 
 
@@ -32,7 +32,7 @@ def header() -> Header:
 
 
 def test_a_header_that_asks_for_too_much_is_refused_before_any_data() -> None:
-    with Budget(1 << 30).account() as account, pytest.raises(ScanTooLargeError, match=r"1 coils, 1 x 20000 x 40000 encoded"):
+    with Budget(1 << 30).account() as account, pytest.raises(ScanTooLargeError, match=r"1 coils, 1 x 8000 x 16000 encoded"):
         Session(HUGE, {}, account)
 
 

@@ -96,15 +96,18 @@ class _Worker:
             Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
         handler = _Forward(self.send)
         handler.addFilter(ScanFilter())
-        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+        logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s", force=True)
         logging.captureWarnings(True)
         for target in (self._listen, self._beat):
             threading.Thread(target=target, daemon=True).start()
         _prepare(threads)
+        logging.disable(logging.WARNING)  # what is said of an image of noise is of no interest
         try:
             warm_up(device)
         except Exception:  # the images will tell
             logger.exception("the worker on %s could not be warmed up", device)
+        finally:
+            logging.disable(logging.NOTSET)
         self.send(Ready())
         while True:
             self._do(self._jobs.get(), device, task)
