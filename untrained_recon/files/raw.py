@@ -10,7 +10,7 @@ import numpy as np
 
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.layout import complaint, converted, length, read_rows
-from untrained_recon.files.scan_group import GROUP, find_group, header_text, named, open_hdf5
+from untrained_recon.files.scan_group import GROUP, find_group, header_text, name_of, named, open_hdf5
 
 CHUNK = 256
 
@@ -42,8 +42,7 @@ class RawFile:
         except RawFileError:
             self._file.close()
             raise
-        name = self._group.name  # bytes where a damaged file holds no text there
-        self.group = (name.decode(errors="replace") if isinstance(name, bytes) else str(name)).strip("/")
+        self.group = name_of(self._group)
 
     def __enter__(self) -> "RawFile":
         return self
@@ -107,7 +106,7 @@ class RawFile:
         table = self._group.get(name)
         if reason := complaint(table, name):
             what = "acquisitions" if name == "data" else "waveforms"
-            raise RawFileError(f"{self.path}: group {self._group.name.strip('/')!r} holds no {what}: {name!r} {reason}")
+            raise RawFileError(f"{self.path}: group {name_of(self._group)!r} holds no {what}: {name!r} {reason}")
         return table
 
     def _acquisitions(self, which: slice | list[int]) -> Iterator[ismrmrd.Acquisition]:

@@ -62,6 +62,12 @@ def raw_groups(file: h5py.File) -> list[str]:
     return [name for name in groups if not complaint(file[name].get("data"), "data")]
 
 
+def name_of(group: h5py.Group) -> str:
+    """The path of a group in its file, without slashes around it."""
+    name = group.name
+    return (name.decode(errors="replace") if isinstance(name, bytes) else str(name)).strip("/")
+
+
 def header_text(group: h5py.Group, path: Path) -> bytes:
     """The XML header of a group, however its string is stored. Raises RawFileError."""
     xml = group.get("xml")
@@ -72,7 +78,7 @@ def header_text(group: h5py.Group, path: Path) -> bytes:
         text: bytes = stored if isinstance(stored, bytes) else np.asarray(stored).tobytes()
         if text.strip(b"\0 "):
             return text
-    raise RawFileError(f"{path}: group {group.name!r} holds no XML header ('xml')")
+    raise RawFileError(f"{path}: group {name_of(group)!r} holds no XML header ('xml')")
 
 
 @contextmanager
