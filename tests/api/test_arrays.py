@@ -17,7 +17,8 @@ from untrained_recon.errors import (
     NonFiniteError,
     RawFileError,
 )
-from untrained_recon.files.raw import RawFile, read_images
+from untrained_recon.files.images import read_images
+from untrained_recon.files.raw import RawFile
 from untrained_recon.phantom.simulation import NOISE_BANDWIDTH
 
 QUICK: dict[str, Any] = {"fit": {"iterations": 4}, "refine": {"iterations": 2}}

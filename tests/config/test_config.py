@@ -108,6 +108,8 @@ def test_missing_configurations_are_named() -> None:
         load_config("brain")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config("nowhere/site.yaml")
+    with pytest.raises(ConfigError, match="neither a preset"):
+        load_config("")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from untrained_recon.cli.main import cli
 from untrained_recon.config import Config, load_config, preset_names
 from untrained_recon.errors import ConfigError
 from untrained_recon.files import images as imagefile
+from untrained_recon.files.images import read_images
 from untrained_recon.files.made_before import find_config, properties_of_images
-from untrained_recon.files.raw import read_images
 from untrained_recon.phantom.simulation import Simulation, simulate
 
 CHANGED = {"fit.iterations": "3", "fit.lr": "2e-5", "network.channels": "8", "refine.iterations": "2", "seed": "5"}

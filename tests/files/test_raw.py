@@ -14,8 +14,8 @@ import pytest
 from tests.doubles.helpers import read_raw
 from tests.doubles.layouts import aligned, big_endian, copy_raw, rewritten, wide, without
 from untrained_recon.errors import RawFileError
-from untrained_recon.files.images import image_file
-from untrained_recon.files.raw import RawFile, read_images
+from untrained_recon.files.images import image_file, read_images
+from untrained_recon.files.raw import RawFile
 
 
 def test_acquisitions_are_read_as_ismrmrd_reads_them(small_scan: Path) -> None:

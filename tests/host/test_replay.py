@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.doubles.helpers import Server, read_raw
 from untrained_recon.cli.main import cli
 from untrained_recon.errors import RawFileError, ReconError, ReplayError
-from untrained_recon.files.raw import read_images
+from untrained_recon.files.images import read_images
 from untrained_recon.wire import CLOSE, CONFIG, ERROR, IMAGE, TEXT
 
 CHAIN = b"<configuration><version>2</version></configuration>"

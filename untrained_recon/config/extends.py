@@ -27,7 +27,7 @@ def lineage(name: str, load: Callable[[str], Values], presets: Collection[str]) 
     """
     found: list[tuple[str, Values]] = []
     seen: list[Path | str] = []
-    while name:
+    while name or not found:
         identity = name if name in presets else Path(name).resolve()
         if identity in seen:
             circle = " and ".join(map(str, seen[seen.index(identity) :]))

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from untrained_recon.config import Config, load_config, preset_names
 from untrained_recon.config.schema import describe
 from untrained_recon.errors import ConfigError
-from untrained_recon.files.raw import read_images
+from untrained_recon.files.images import read_images
 
 IMAGE_FILES = (".h5", ".hdf5", ".mrd")
 HASH = re.compile(r"[0-9a-f]{6,12}")

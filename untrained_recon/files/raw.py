@@ -10,7 +10,7 @@ import numpy as np
 
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.layout import complaint, converted, length, read_rows
-from untrained_recon.files.scan_group import GROUP, find_group, header_text, name_of, named, open_hdf5
+from untrained_recon.files.scan_group import find_group, header_text, name_of, named, open_hdf5
 
 CHUNK = 256
 
@@ -133,20 +133,3 @@ class RawFile:
     def _check(self, fits: bool, what: str, found: float, announced: int) -> None:
         if not fits:
             raise RawFileError(f"{self.path}: {what} holds {found:g} samples, its header says {announced}")
-
-
-def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
-    """All images of the group ``image_<number>`` of an image file. Raises RawFileError when it cannot be read."""
-    try:
-        with h5py.File(path, "r"):
-            pass
-        dataset = ismrmrd.Dataset(str(path), GROUP, create_if_needed=False)
-    except OSError as error:
-        raise RawFileError(f"{path}: cannot be read as an image file ({error})") from error
-    name = f"image_{number}"
-    try:
-        return [dataset.read_image(name, n) for n in range(dataset.number_of_images(name))]
-    except LookupError as error:
-        raise RawFileError(f"{path}: no series {name}") from error
-    finally:
-        dataset.close()
