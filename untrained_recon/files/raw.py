@@ -11,6 +11,7 @@ import numpy as np
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.layout import complaint, converted, length, read_rows
 from untrained_recon.files.scan_group import find_group, header_text, name_of, named, open_hdf5
+from untrained_recon.text.xml import as_utf8
 
 CHUNK = 256
 
@@ -24,7 +25,7 @@ class RawFile:
 
     Attributes:
         group: Name of the group that is read.
-        header: The XML header as stored.
+        header: The XML header as stored, in UTF-8 where its characters are wider.
 
     Raises:
         RawFileError: Not an HDF5 file, or no raw data in it (the message says what it is instead), or in several groups.
@@ -36,7 +37,7 @@ class RawFile:
         try:
             with named(path, "its groups"):
                 self._group = find_group(self._file, path, group)
-                self.header = header_text(self._group, path)
+                self.header = as_utf8(header_text(self._group, path))
                 self._data = self._table("data")
                 self._waveforms = self._table("waveforms") if "waveforms" in self._group else None
         except RawFileError:
