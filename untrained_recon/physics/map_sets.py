@@ -5,8 +5,9 @@ neither. Two sets where one suffices, though, are twice the unknowns. The calibr
 line of it is left out once and predicted from the others by SENSE, with one set and with two.
 
 The prediction is regularised twice, as folds are seen by one or by the other: strongly, which holds against noise, and weakly,
-which sees objects of which nearly half lies outside. On eight real images of 128×128, whole and folded to 0.9 … 0.6 of their field of
-view (R = 2, 4 and 8, 24 and 16 calibration lines, 160 cases), 154 choices were right or within 0.3 dB; the others lost 0.4 to 3.6 dB.
+which sees objects of which nearly half lies outside. On eight real images of 128×128, whole and folded to 0.9 … 0.6 of their field
+of view (R = 2, 4 and 8, 24 and 16 calibration lines, 160 cases), 154 choices were right or within 0.3 dB; the others lost 0.4 to
+3.6 dB.
 """
 
 import torch
