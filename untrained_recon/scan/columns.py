@@ -19,7 +19,6 @@ import sigpy
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import EncodingError
 from untrained_recon.scan.readout import Readout
-from untrained_recon.types import ComplexArray
 
 Choice = Literal["auto", "oversampled", "cut"]
 
@@ -100,7 +99,7 @@ def outside(readouts: Sequence[Readout], inner: float) -> float:
         inner: The part, relative to the whole.
     """
     n = max(readout.data.shape[1] for readout in readouts)
-    longest = [readout.data for readout in readouts if readout.data.shape[1] == n]
+    longest = [readout.data.astype(np.complex128) for readout in readouts if readout.data.shape[1] == n]
     longest.sort(key=lambda data: float(np.linalg.norm(data)), reverse=True)
     tenth = math.ceil(len(longest) / 10)
     profile = _profile(longest[:tenth])
@@ -111,7 +110,7 @@ def outside(readouts: Sequence[Readout], inner: float) -> float:
     return max(0.0, float(profile[away].sum()) / total) if total > 0 else 0.0
 
 
-def _profile(lines: Sequence[ComplexArray]) -> npt.NDArray[np.float64]:
+def _profile(lines: Sequence[npt.NDArray[np.complex128]]) -> npt.NDArray[np.float64]:
     """Energy along the readout's field of view."""
     n = lines[0].shape[1]
     window = np.hanning(n + 2)[1:-1]
@@ -125,5 +124,5 @@ def _centre_is_unset(readouts: Sequence[Readout], encoding: Encoding) -> bool:
     if not all(readout.fits(encoding.encoded_shape[1]) for readout in readouts):
         return True
     n = min(readout.data.shape[1] for readout in readouts)
-    energy = sum((np.abs(readout.data[:, :n]) ** 2).sum(axis=0) for readout in readouts)
+    energy = sum((np.abs(readout.data[:, :n].astype(np.complex128)) ** 2).sum(axis=0) for readout in readouts)
     return int(np.argmax(energy)) > n // 4

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from untrained_recon.cautions import Caution
 from untrained_recon.errors import UnsupportedScanError
 from untrained_recon.scan.readout import Readout
+from untrained_recon.types import ComplexArray
 
 DIFFERENT = 0.4
 """Difference of repeated lines, relative to the lines themselves, from which on they are not of the same image."""
@@ -19,7 +21,7 @@ def without_zero_lines(readouts: list[Readout]) -> tuple[list[Readout], tuple[Ca
     """The readouts that hold anything: noise alone makes samples differ from zero, so that whole lines of zeros, or of their
     rounding errors, were written where nothing was acquired. Where all are zero, they come back as they are.
     """
-    peaks = [float(np.abs(readout.data).max()) for readout in readouts]
+    peaks = [float(np.abs(_wide(readout.data)).max()) for readout in readouts]
     if not any(peaks):
         return readouts, (Caution("zero-lines", "all readouts; the image is empty"),)
     least = SILENT * float(np.median([peak for peak in peaks if peak > 0]))
@@ -63,9 +65,14 @@ def repeated(readouts: Sequence[Readout], announced: int) -> tuple[Caution, ...]
 
 def _difference(lines: list[list[Readout]]) -> float:
     """Relative difference of the first two copies of the lines that hold the most signal, the strongest tenth."""
-    pairs = [(a.data, b.data) for a, b, *_ in lines if a.data.shape == b.data.shape and a.center == b.center]
+    pairs = [(_wide(a.data), _wide(b.data)) for a, b, *_ in lines if a.data.shape == b.data.shape and a.center == b.center]
     pairs.sort(key=lambda pair: float(np.linalg.norm(pair[0]) + np.linalg.norm(pair[1])), reverse=True)
     strongest = pairs[: max(1, len(pairs) // 10)]
     differences = sum(float(np.linalg.norm(a - b)) ** 2 for a, b in strongest)
     powers = sum(float(np.linalg.norm(a)) ** 2 + float(np.linalg.norm(b)) ** 2 for a, b in strongest)
     return (2 * differences / powers) ** 0.5 if powers > 0 else 0.0
+
+
+def _wide(data: ComplexArray) -> npt.NDArray[np.complex128]:
+    """Samples with room for the squares of any."""
+    return data.astype(np.complex128)

@@ -51,7 +51,7 @@ def shift(image: Any, reference: Any) -> tuple[float, float, float]:
 
 
 def _parallel(one: Any, other: Any, name: str) -> bool:
-    a, b = np.array(getattr(one, name)), np.array(getattr(other, name))
+    a, b = np.array(getattr(one, name), float), np.array(getattr(other, name), float)
     return not a.any() or not b.any() or float(a @ b) >= PARALLEL * float(np.linalg.norm(a) * np.linalg.norm(b))
 
 
