@@ -1,6 +1,6 @@
 """What a site runs against an installation: ``untrained-recon integration-test`` with the cases beside this file.
 
-For example ``python docker/integration_test.py --service localhost:9100 --junit results.xml``; ``--cases`` takes other cases.
+For example ``python docker/play_cases.py --service localhost:9100 --junit results.xml``; ``--cases`` takes other cases.
 """
 
 import sys
