@@ -202,11 +202,12 @@ def test_pixels_that_are_not_finite_never_leave(scan: list[KSpace], monkeypatch:
 
 def test_time_budgets_give_an_early_image_or_a_conventional_one(scan: list[KSpace]) -> None:
     early = reconstruct(scan[0], config(fit__iterations="100000", fit__time_budget_s="0.1"), CPU)
-    assert early.stop_reason == "time budget"  # whichever is better, the early image or the conventional one
+    ends = {"time budget", "fallback"}  # whichever is better; a slow machine may have no time left
+    assert early.stop_reason in ends
     assert early.iterations < 100000
     codes = {caution.code for caution in early.cautions}
     assert codes == {"time-budget"} if early.fallback_reason else codes <= {"time-budget"}  # it depends on how far the time reached
-    assert reconstruct(scan[0], config(fit__iterations="100000"), CPU, seconds=0.1).stop_reason == "time budget"
+    assert reconstruct(scan[0], config(fit__iterations="100000"), CPU, seconds=0.1).stop_reason in ends
     spent = reconstruct(scan[0], config(), CPU, seconds=0.0)
     assert (spent.method, spent.fallback_reason) == ("cg-sense", "FitError: the time budget of the scan is spent")
 
