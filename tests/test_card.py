@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from untrained_recon.account import Account
 from untrained_recon.card import LONGEST_EDGE, MOST_PICTURES, card
 from untrained_recon.cautions import Caution
 from untrained_recon.types import EvidenceMap, Reconstruction
@@ -13,17 +14,7 @@ from untrained_recon.types import EvidenceMap, Reconstruction
 RECON = Reconstruction(
     magnitude=np.ones((8, 6), np.float32),
     complex_img=np.ones((8, 6), np.complex64),
-    method="maps",
-    fallback_reason="",
-    iterations=80,
-    stop_reason="iterations",
-    loss=0.25,
-    refinements=0,
-    refinement_stop="",
-    held_out_chi2=float("nan"),
-    chi2=1.5,
-    seconds=2.0,
-    device="cpu",
+    account=Account("maps", iterations=80, stop_reason="iterations", loss=0.25, chi2=1.5, seconds=2.0, device="cpu"),
 )
 
 

@@ -19,7 +19,8 @@ from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import Sense
 from untrained_recon.recon import methods as solve
 from untrained_recon.recon import plane as pipeline
-from untrained_recon.recon.fit.loop import FitResult, Progress, fit
+from untrained_recon.recon.fit.loop import FitResult, fit
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.plane import reconstruct
@@ -57,7 +58,7 @@ def fitted(compute: ComputeConfig, callback: list[float] | None = None, **settin
 
     chosen = FitConfig(**({"iterations": CASE.iterations} | settings))  # type: ignore[arg-type]
     with arithmetic(compute, DEVICE):
-        return fit(network, Sense(mps, mask), ksp, chosen, None if callback is None else follow, noise=2**0.5)
+        return fit(network, Sense(mps, mask), ksp, chosen, Watch(follow=None if callback is None else follow), noise=2**0.5)
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -68,7 +69,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 def test_the_default_image_is_as_good_as_the_cpus() -> None:
     data, truth = phantom(Case((128, 128), 8, 6, 64))
     here, there = (reconstruct(data, config(), device) for device in (DEVICE, CPU))
-    assert (here.method, here.fallback_reason, here.device) == ("maps", "", str(DEVICE))
+    assert (here.account.method, here.account.fallback_reason, here.account.device) == ("maps", "", str(DEVICE))
     assert psnr(here.magnitude, truth) == pytest.approx(psnr(there.magnitude, truth), abs=0.3)
     assert difference(here.magnitude, there.magnitude) < 0.03
 
@@ -102,7 +103,7 @@ def test_deterministic_means_bit_for_bit(scan: tuple[KSpace, np.ndarray]) -> Non
     for graphs in ("false", "true"):
         settings = config(compute__deterministic="true", compute__graphs=graphs)
         first, again = (reconstruct(scan[0], settings, DEVICE) for _ in range(2))
-        assert first.fallback_reason == ""
+        assert first.account.fallback_reason == ""
         np.testing.assert_array_equal(first.complex_img, again.complex_img)
     assert difference(reconstruct(scan[0], config(), DEVICE).magnitude, first.magnitude) < 0.02
 
@@ -121,7 +122,7 @@ def test_the_fallback_is_made_on_the_device(scan: tuple[KSpace, np.ndarray], mon
     monkeypatch.setattr(solve, "estimate_maps", noted)
     here, there = (reconstruct(scan[0], config(), device) for device in (DEVICE, CPU))
     assert used == [str(DEVICE), "cpu"]
-    assert here.method == "cg-sense"
+    assert here.account.method == "cg-sense"
     assert difference(here.magnitude, there.magnitude) < 1e-3
 
 
@@ -134,7 +135,7 @@ def test_the_fallback_is_made_on_the_cpu_where_the_device_fails(
         return estimate_maps(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(solve, "estimate_maps", fail)
-    assert solve.solve_without_network(scan[0], config(), "why", torch.device("cuda")).method == "cg-sense"
+    assert solve.solve_without_network(scan[0], config(), "why", torch.device("cuda")).account.method == "cg-sense"
 
 
 def test_maps_do_not_depend_on_the_device_nor_on_how_many_pixels_are_solved_at_once(
@@ -169,7 +170,7 @@ def test_what_does_not_fit_into_memory_is_fitted_sparingly(caplog: pytest.LogCap
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, DEVICE)
     assert "trying again with less" in caplog.text
-    assert (found.method, found.fallback_reason) == ("maps", "")
+    assert (found.account.method, found.account.fallback_reason) == ("maps", "")
 
 
 @needs_gpu
@@ -177,7 +178,7 @@ def test_an_image_of_fifteen_coils_takes_little_memory() -> None:
     data, _ = phantom(Case((368, 640), 15, 6, 64))
     torch.cuda.empty_cache()
     with peak_memory(DEVICE) as peak:
-        assert reconstruct(data, config(), DEVICE).fallback_reason == ""
+        assert reconstruct(data, config(), DEVICE).account.fallback_reason == ""
         now(DEVICE)
         assert (peak() or 0) < 3e9
 
@@ -199,7 +200,7 @@ def test_other_methods_work_on_the_device(changes: dict[str, str]) -> None:
     data, _ = phantom(Case((48, 40), 3, 4, 8))
     small = {"fit__iterations": "12", "refine__iterations": "4", "network__layers": "4", "network__channels": "8"}
     found = reconstruct(data, config(**(small | changes)), DEVICE)
-    assert (found.fallback_reason, found.device) == ("", str(DEVICE))
+    assert (found.account.fallback_reason, found.account.device) == ("", str(DEVICE))
 
 
 def dies_once(data: KSpace, settings: Config, device: str, seconds: float) -> Reconstruction:
@@ -224,5 +225,6 @@ def test_several_workers_share_a_card_and_one_that_is_killed_harms_nobody(
     finally:
         pool.close(1.0)
     assert (tmp_path / "died").exists()
-    assert [(one.method, one.fallback_reason, one.device) for one in found] == [("maps", "", str(DEVICE))] * 4
+    accounts = [one.account for one in found]
+    assert [(one.method, one.fallback_reason, one.device) for one in accounts] == [("maps", "", str(DEVICE))] * 4
     assert max(difference(one.magnitude, found[0].magnitude) for one in found) < 0.02

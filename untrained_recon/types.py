@@ -16,7 +16,7 @@ Masks
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -106,20 +106,7 @@ class Reconstruction:
     Attributes:
         magnitude: ``(n_y, n_x)`` root sum of squares over the coils, of ``encoding.recon_shape``; 3-D images have ``n_z`` first.
         complex_img: ``(n_y, n_x)`` coil-combined complex image of the same shape.
-        method: ``maps`` (Step 1-B), ``coils`` or ``separate`` (Step 1-A), the name of another method (``recon.method``), ``direct``
-            (fully sampled) or ``empty`` (no signal at all); the fallbacks are ``cg-sense`` and ``zero-filled``.
-        fallback_reason: Why the method that was asked for was not used; empty where it was, or where nothing was to be done.
-        iterations: Iterations of all fits, 0 where none was needed.
-        stop_reason: Why the last fit ended.
-        loss: Weighted squared residual relative to the data, mean of the fits; NaN where nothing was fitted.
-        refinements: Steps of the refinement after the fits.
-        refinement_stop: Why it ended; empty where there was none.
-        held_out_chi2: Squared error on the measured lines that were held out, before they entered the image, relative to the
-            noise's: 1 where only their noise was not predicted. NaN where none were, or the noise is not known.
-        chi2: Squared residual of the samples, before they were put back, relative to the noise's; NaN where nothing was fitted.
-        seconds: Wall time of the reconstruction.
-        device: Where it ran.
-        map_sets: Sets of sensitivity maps; 0 where there were none.
+        account: How it came about, in words and numbers.
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
         cautions: What is doubtful about the image, that of its samples included; of each code one.
@@ -130,28 +117,12 @@ class Reconstruction:
 
     magnitude: FloatArray
     complex_img: ComplexArray
-    method: str
-    fallback_reason: str
-    iterations: int
-    stop_reason: str
-    loss: float
-    refinements: int
-    refinement_stop: str
-    held_out_chi2: float
-    chi2: float
-    seconds: float
-    device: str
-    map_sets: int = 0
+    account: Account
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
     cautions: tuple[Caution, ...] = ()
     maps: ComplexArray | None = None
     parts: "tuple[Reconstruction, ...]" = ()
-
-    @property
-    def account(self) -> Account:
-        """How the image came about, in numbers."""
-        return Account(**{field.name: getattr(self, field.name) for field in fields(Account)})
 
     @property
     def evidence(self) -> dict[str, EvidenceMap]:

@@ -102,7 +102,7 @@ def test_each_image_may_have_its_own_mask(slices: ur.SimulatedScan) -> None:
     masks = np.stack([slices.mask, np.ones(SHAPE, bool)])
     full = ur.simulate(SHAPE, coils=4, accel=1, acs=16, slices=2)
     both = ur.reconstruct(np.stack([slices.ksp[0], full.ksp[1]]), masks, recon={"method": "cg-sense"})
-    assert [part.method for part in both.parts] == ["cg-sense", "direct"]
+    assert [part.account.method for part in both.parts] == ["cg-sense", "direct"]
     assert both.maps is None  # a full image needs none
 
 
@@ -127,7 +127,7 @@ def test_zeros_without_a_mask_are_an_error_that_asks_for_it(gap: Any, message: s
     ksp[gap] = 0
     with pytest.raises(MaskError, match=message):
         ur.reconstruct(ksp)
-    assert ur.reconstruct(ksp, np.ones(SHAPE)).method in ("direct", "empty")
+    assert ur.reconstruct(ksp, np.ones(SHAPE)).account.method in ("direct", "empty")
 
 
 def test_given_maps_stand_for_the_estimated_ones(scan: ur.SimulatedScan) -> None:
@@ -233,7 +233,7 @@ def test_what_is_wrong_with_an_argument_is_named(
 def test_random_samples_are_k_space_too() -> None:
     rng = np.random.default_rng(0)
     ksp = rng.standard_normal((8, 16, 12)) + 1j * rng.standard_normal((8, 16, 12))
-    assert ur.reconstruct(ksp).method == "direct"
+    assert ur.reconstruct(ksp).account.method == "direct"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from untrained_recon.cli.main import cli
 from untrained_recon.config import ComputeConfig, FitConfig, NetworkConfig
 from untrained_recon.phantom.head import head
 from untrained_recon.physics.operators import Sense, fft2
-from untrained_recon.recon.fit.loop import Progress, fit
+from untrained_recon.recon.fit.loop import fit
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.networks import build_network
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ def test_the_plain_loop_is_the_same_fit() -> None:
         for compute in (PLAIN, ComputeConfig(precision="float32"))
     )
     plain_fit(plain, PlainSense(mps, mask), ksp, settings, lambda progress: losses.append(progress.loss))
-    fit(fast, Sense(mps, mask), ksp, settings, lambda progress: losses.append(progress.loss))
+    fit(fast, Sense(mps, mask), ksp, settings, Watch(follow=lambda progress: losses.append(progress.loss)))
     assert losses[:5] == pytest.approx(losses[5:], rel=1e-9)
 
 

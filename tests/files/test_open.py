@@ -133,7 +133,7 @@ def test_a_sampled_slice_is_what_the_pipeline_takes(tmp_path: Path) -> None:
     np.save(tmp_path / "full.npy", ksp)
     with open_volume(tmp_path / "full.npy") as volume:
         recon = reconstruct(sample(volume[0], np.ones(36, bool), volume, 0), config, CPU)
-        assert recon.method == "direct"
+        assert recon.account.method == "direct"
         np.testing.assert_allclose(recon.magnitude, truth(ksp, volume.encoding), rtol=1e-5)
 
 

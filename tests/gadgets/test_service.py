@@ -224,7 +224,8 @@ def failing(error: Exception, data: KSpace, config: Config, device: str, seconds
 def named_after_its_device(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
     """A worker's task for devices that are not there."""
     time.sleep(0.2)
-    return dataclasses.replace(reconstruct_on(data, config, "cpu", 0.0), device=device)
+    recon = reconstruct_on(data, config, "cpu", 0.0)
+    return dataclasses.replace(recon, account=dataclasses.replace(recon.account, device=device))
 
 
 def deadly(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
@@ -378,4 +379,4 @@ def test_images_are_spread_over_all_devices(scan: Scan) -> None:
         made = [future.result(TIMEOUT_S) for future in waiting]
     finally:
         pool.close(1.0)
-    assert {recon.device for recon in made} == {"cuda:0", "cuda:1"}
+    assert {recon.account.device for recon in made} == {"cuda:0", "cuda:1"}

@@ -8,6 +8,7 @@ import torch
 
 from tests.conftest import SMALL
 from tests.doubles.helpers import header_xml
+from untrained_recon.account import Account
 from untrained_recon.cautions import Caution
 from untrained_recon.encoding import ImageIndex
 from untrained_recon.masks import Pattern, line_codes
@@ -152,7 +153,11 @@ def test_maps_that_are_missing_are_said_where_lines_are() -> None:
 
 
 def test_time_that_ends_a_reconstruction_is_said_unless_it_was_nearly_done() -> None:
-    assert codes(out_of_time("time budget", "", 0)) == ["time-budget"]
-    assert codes(out_of_time("time budget", "time budget", FEWEST_STEPS - 1)) == ["time-budget"]
-    assert out_of_time("time budget", "time budget", FEWEST_STEPS) == []
-    assert out_of_time("time budget", "discrepancy", 5) == out_of_time("iterations", "", 0) == []
+    def raised(stop_reason: str, refinement_stop: str, refinements: int) -> list[str]:
+        run = Account(stop_reason=stop_reason, refinement_stop=refinement_stop, refinements=refinements)
+        return codes(out_of_time(run))
+
+    assert raised("time budget", "", 0) == ["time-budget"]
+    assert raised("time budget", "time budget", FEWEST_STEPS - 1) == ["time-budget"]
+    assert raised("time budget", "time budget", FEWEST_STEPS) == []
+    assert raised("time budget", "discrepancy", 5) == raised("iterations", "", 0) == []

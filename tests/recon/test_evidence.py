@@ -14,6 +14,7 @@ from untrained_recon.errors import ConfigError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss, to_recon_matrix
 from untrained_recon.recon.evidence import noise_map
+from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.volume import reconstruct_image
 from untrained_recon.scan.assemble import assemble
@@ -97,7 +98,7 @@ def test_a_transformed_image_has_the_noise_of_its_samples(averages: float, weigh
         averages=averages,
     )
     found = reconstruct(known, config(evidence__replicas="400"), CPU)
-    assert found.method == "direct"
+    assert found.account.method == "direct"
     assert pixels(found.noise).mean() == pytest.approx(sd, rel=0.02)
 
 
@@ -141,19 +142,24 @@ def test_where_there_is_no_short_way_no_time_or_no_network_the_reason_is_given(d
     asked = {"recon__runs": "2", "evidence__spread": "true", "evidence__replicas": "4"}
     unrefined = reconstruct(data, config(refine__iterations="0", **asked), CPU)
     assert "each replica would take a fit of the network" in reason(unrefined.noise)
-    fallback = reconstruct(data, config(**asked), CPU, seconds=0.0)
-    assert fallback.method == "cg-sense"
+    fallback = reconstruct(data, config(**asked), CPU, Watch.of(0.0))
+    assert fallback.account.method == "cg-sense"
     assert reason(fallback.spread) == "no network was fitted"
     assert "the time left allows fewer than 4 replicas" in reason(fallback.noise)
 
 
 def test_fewer_replicas_are_made_where_time_is_short(data: KSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(1000))
-    monkeypatch.setattr("untrained_recon.recon.evidence.time.monotonic", lambda: float(next(clock)))  # a replica takes a second
+    now = 0.0
+    monkeypatch.setattr("untrained_recon.recon.evidence.time.monotonic", lambda: now)
+
+    def again(ksp: torch.Tensor) -> torch.Tensor:
+        nonlocal now
+        now += 1  # a replica takes a second
+        return to_recon_matrix(ksp, data.encoding)
 
     def make(seconds: float) -> EvidenceMap:
         ksp = torch.from_numpy(data.ksp)
-        return noise_map(lambda ksp: to_recon_matrix(ksp, data.encoding), data, ksp, 8, 0, seconds)
+        return noise_map(again, data, ksp, 8, 0, Watch.of(seconds))
 
     assert make(20.0).note == "8 replicas, noise level known, 1"
     assert make(6.5).note == "6 (of 8, for want of time) replicas, noise level known, 1"
@@ -167,7 +173,7 @@ def test_evidence_that_fails_costs_nothing_but_itself(error: Exception, data: KS
 
     monkeypatch.setattr("untrained_recon.recon.evidence.rss", fail)
     found = reconstruct(data, config(evidence__replicas="4"), CPU)
-    assert found.fallback_reason == ""
+    assert found.account.fallback_reason == ""
     assert reason(found.noise) == f"{type(error).__name__}: {error}"
 
 
@@ -206,7 +212,7 @@ def test_coils_without_signal_get_no_noise(data: KSpace) -> None:
         seen.append(ksp)
         return ksp
 
-    noise_map(again, data, dead, 4, 0, math.inf)
+    noise_map(again, data, dead, 4, 0, UNWATCHED)
     assert not seen[0][0].any()
     assert torch.equal(seen[0][1] != 0, torch.from_numpy(data.mask))
     assert not torch.equal(rss(seen[0]), rss(seen[1]))

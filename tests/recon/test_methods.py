@@ -18,6 +18,7 @@ from untrained_recon.recon.conventional.baselines import zero_filled
 from untrained_recon.recon.fit.loop import FitResult
 from untrained_recon.recon.fit.loop import fit as real_fit
 from untrained_recon.recon.fit.warm_start import Neighbour
+from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.methods import solve, solve_without_network
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.untrained import Solution
@@ -53,7 +54,7 @@ def config(**changes: str) -> Config:
 
 
 def solved(data: KSpace, **changes: str) -> Solution:
-    return solve(data, config(**changes), CPU, None, 1000.0)
+    return solve(data, config(**changes), CPU, Watch.of(1000.0))
 
 
 def test_one_network_for_each_coil_equals_a_fit_of_that_coil_alone(data: KSpace) -> None:
@@ -61,7 +62,7 @@ def test_one_network_for_each_coil_equals_a_fit_of_that_coil_alone(data: KSpace)
     for coil in range(len(data.ksp)):
         alone = dataclasses.replace(data, ksp=data.ksp[coil : coil + 1], calib=data.calib[coil : coil + 1])
         assert torch.equal(separate.coil_imgs[coil : coil + 1], solved(alone, recon__mode="coils", fit__iterations="5").coil_imgs)
-    assert (separate.method, separate.iterations) == ("separate", 5 * len(data.ksp))
+    assert (separate.account.method, separate.account.iterations) == ("separate", 5 * len(data.ksp))
 
 
 def test_one_network_for_each_coil_survives_a_dead_coil(data: KSpace, truth: np.ndarray) -> None:
@@ -73,23 +74,23 @@ def test_one_network_for_each_coil_survives_a_dead_coil(data: KSpace, truth: np.
 
 def test_a_fit_from_the_neighbours_network_starts_where_that_ended(data: KSpace) -> None:
     settings, neighbour = config(fit__following_iterations="1", fit__schedule="constant"), Neighbour()
-    cold, warm = (solve(data, settings, CPU, None, 1000.0, neighbour) for _ in range(2))
-    assert (cold.iterations, warm.iterations) == (100, 1)
-    assert warm.loss < 1.1 * cold.loss < 0.5 * solved(data, fit__iterations="1").loss
+    cold, warm = (solve(data, settings, CPU, Watch(warm_start=neighbour)) for _ in range(2))
+    assert (cold.account.iterations, warm.account.iterations) == (100, 1)
+    assert warm.account.loss < 1.1 * cold.account.loss < 0.5 * solved(data, fit__iterations="1").account.loss
 
 
 def test_the_average_of_runs_is_the_mean_of_the_single_ones(data: KSpace) -> None:
     average = solved(data, recon__runs="3", fit__iterations="5")
     singles = [solved(data, seed=str(seed), fit__iterations="5").coil_imgs for seed in range(3)]
     torch.testing.assert_close(average.coil_imgs, sum(singles) / 3, rtol=1e-4, atol=1e-4)
-    assert average.iterations == 15
+    assert average.account.iterations == 15
 
 
 def test_refinement_brings_the_networks_image_closer_to_the_truth(data: KSpace, truth: np.ndarray) -> None:
     plain, refined = (rss(solved(data, refine__iterations=n).coil_imgs).numpy() for n in ("0", "25"))
     assert nrmse(refined, truth) < 0.95 * nrmse(plain, truth)  # more on larger images, which hold more that is alike
     spent = solved(data, refine__iterations="25", fit__iterations="1000000", fit__time_budget_s="1")
-    assert spent.stop_reason == "time budget"
+    assert spent.account.stop_reason == "time budget"
 
 
 def test_refinement_helps_without_maps_too(data: KSpace, truth: np.ndarray) -> None:
@@ -99,8 +100,8 @@ def test_refinement_helps_without_maps_too(data: KSpace, truth: np.ndarray) -> N
 
 def test_runs_share_the_time_of_an_image(data: KSpace) -> None:
     budgeted = solved(data, recon__runs="4", fit__iterations="1000000", fit__time_budget_s="2")
-    assert budgeted.stop_reason == "time budget"
-    assert budgeted.iterations >= 4
+    assert budgeted.account.stop_reason == "time budget"
+    assert budgeted.account.iterations >= 4
 
 
 @pytest.mark.parametrize(("optimiser", "most"), [("adam", 0.7), ("gd-a", 0.85)])
@@ -114,27 +115,27 @@ def test_adam_and_the_step_sizes_it_took_come_closer_than_zero_filling(
 
 def test_gd_a_takes_the_image_of_its_first_fit_when_time_ends_there(data: KSpace) -> None:
     early = solved(data, fit__optimiser="gd-a", fit__iterations="1000000", fit__time_budget_s="0.3")
-    assert early.stop_reason == "time budget"
+    assert early.account.stop_reason == "time budget"
 
 
 def test_the_lowest_loss_is_no_higher_than_the_last(data: KSpace) -> None:
     settings = {"fit__lr": "0.2", "fit__schedule": "constant", "fit__iterations": "40"}
     last, lowest = solved(data, **settings), solved(data, fit__keep="lowest-loss", **settings)
-    assert lowest.loss <= last.loss
-    assert lowest.iterations == last.iterations == 40
+    assert lowest.account.loss <= last.account.loss
+    assert lowest.account.iterations == last.account.iterations == 40
 
 
 @pytest.mark.parametrize(("method", "most"), [("cg-sense", 0.6), ("l1-wavelet", 0.6), ("tv", 0.6), ("zero-filled", 1.001)])
 def test_other_methods_deliver_through_the_same_pipeline(method: str, most: float, data: KSpace, truth: np.ndarray) -> None:
     recon = reconstruct(data, config(recon__method=method), CPU)
-    assert (recon.method, recon.fallback_reason, recon.iterations) == (method, "", 0)
+    assert (recon.account.method, recon.account.fallback_reason, recon.account.iterations) == (method, "", 0)
     assert nrmse(recon.magnitude, truth) < most * nrmse(zero_filled(data), truth)
 
 
 def test_a_method_that_needs_maps_falls_back_without_them(data: KSpace) -> None:
     recon = reconstruct(dataclasses.replace(data, calib_mask=np.zeros_like(data.mask)), config(recon__method="tv"), CPU)
-    assert recon.method == "zero-filled"
-    assert recon.fallback_reason.startswith("CalibrationError: ")
+    assert recon.account.method == "zero-filled"
+    assert recon.account.fallback_reason.startswith("CalibrationError: ")
 
 
 def test_the_fallback_does_not_take_the_settings_of_another_method(data: KSpace) -> None:
@@ -145,7 +146,7 @@ def test_the_fallback_does_not_take_the_settings_of_another_method(data: KSpace)
 
 def test_no_time_left_is_an_error_here(data: KSpace) -> None:
     with pytest.raises(FitError, match="time budget of the scan is spent"):
-        solve(data, config(), CPU, None, 0.0)
+        solve(data, config(), CPU, Watch.of(0.0))
 
 
 def early(data: KSpace, img: torch.Tensor | None = None, **changes: str) -> Solution:
@@ -166,8 +167,8 @@ def codes(solution: Solution) -> list[str]:
 
 def test_a_healthy_scan_raises_no_caution(data: KSpace) -> None:
     found = solved(data, refine__iterations="15")
-    assert (codes(found), found.map_sets, found.method) == ([], 1, "maps")
-    assert found.held_out_chi2 > 0.5
+    assert (codes(found), found.account.map_sets, found.account.method) == ([], 1, "maps")
+    assert found.account.held_out_chi2 > 0.5
     assert codes(solved(data, recon__method="cg-sense")) == []
 
 
@@ -176,8 +177,8 @@ def test_a_healthy_scan_raises_no_caution(data: KSpace) -> None:
 def test_a_fit_that_runs_away_without_overflow_becomes_cg_sense(lr: str, refinements: str, data: KSpace, truth: np.ndarray) -> None:
     settings = {"fit__lr": lr, "fit__schedule": "constant", "refine__iterations": refinements}
     found = solved(data, **settings)
-    assert found.method == "cg-sense"
-    assert "the fit ran away" in found.fallback_reason
+    assert found.account.method == "cg-sense"
+    assert "the fit ran away" in found.account.fallback_reason
     assert nrmse(rss(found.coil_imgs).numpy(), truth) < 0.6 * nrmse(zero_filled(data), truth)
 
 
@@ -193,26 +194,27 @@ def test_no_setting_gives_a_wrong_image_in_silence(settings: dict[str, str], dat
 
 def test_out_of_time_the_better_of_two_images_is_delivered(data: KSpace) -> None:
     conventional = early(data, fit__time_budget_s="1000")
-    assert (conventional.method, conventional.stop_reason, codes(conventional)) == ("cg-sense", "time budget", ["time-budget"])
-    assert "time budget ended after 1 iterations" in conventional.fallback_reason
+    account = conventional.account
+    assert (account.method, account.stop_reason, codes(conventional)) == ("cg-sense", "time budget", ["time-budget"])
+    assert "time budget ended after 1 iterations" in account.fallback_reason
     good = solved(data, refine__iterations="20", recon__data_consistency="false")
     assert good.mps is not None
     img = (good.mps.conj() * good.coil_imgs).sum(dim=0, keepdim=True)
     kept = early(data, img, fit__time_budget_s="1000")
-    assert (kept.method, kept.fallback_reason, codes(kept)) == ("maps", "", ["time-budget"])
+    assert (kept.account.method, kept.account.fallback_reason, codes(kept)) == ("maps", "", ["time-budget"])
 
 
 def test_out_of_time_the_refinement_starts_from_the_better_image(data: KSpace, truth: np.ndarray) -> None:
     found = early(data, fit__time_budget_s="1000", refine__iterations="20")
-    assert (found.method, found.refinements, codes(found)) == ("maps", 20, [])
+    assert (found.account.method, found.account.refinements, codes(found)) == ("maps", 20, [])
     assert nrmse(rss(found.coil_imgs).numpy(), truth) < 0.5 * nrmse(zero_filled(data), truth)
 
 
 def test_out_of_time_without_maps_any_prediction_beats_none(data: KSpace) -> None:
     coils = {"recon__mode": "coils", "fit__time_budget_s": "1000"}
-    assert early(data, torch.from_numpy(data.ksp), **coils).method == "zero-filled"
+    assert early(data, torch.from_numpy(data.ksp), **coils).account.method == "zero-filled"
     good = solved(data, recon__mode="coils", recon__data_consistency="false").coil_imgs
-    assert early(data, good, **coils).method == "coils"
+    assert early(data, good, **coils).account.method == "coils"
 
 
 def test_dead_coils_are_not_in_the_record(data: KSpace) -> None:
@@ -221,9 +223,9 @@ def test_dead_coils_are_not_in_the_record(data: KSpace) -> None:
         data, ksp=np.concatenate([data.ksp[:2], 0 * data.ksp[:1]]), calib=np.concatenate([data.calib[:2], 0 * data.calib[:1]])
     )
     two = dataclasses.replace(data, ksp=data.ksp[:2], calib=data.calib[:2])
-    found, expected = solved(dead, **settings), solved(two, **settings)
+    found, expected = solved(dead, **settings).account, solved(two, **settings).account
+    assert found == expected
     assert (found.stop_reason, found.refinement_stop, found.iterations) == ("iterations", "discrepancy", 16)
-    assert (found.loss, found.chi2, found.held_out_chi2) == (expected.loss, expected.chi2, expected.held_out_chi2)
     assert not math.isnan(found.loss + found.chi2 + found.held_out_chi2)
 
 
@@ -243,8 +245,8 @@ def test_a_folded_field_of_view_takes_two_sets_by_itself_and_says_so_where_it_ma
         data, ksp=ksp * mask, calib=ksp * mask, mask=mask, calib_mask=mask, encoding=encoding, prewhitened=False
     )
     auto, forced = (solved(scan, refine__iterations="20", fit__iterations="10", maps__sets=sets) for sets in ("auto", "1"))
-    assert (auto.map_sets, codes(auto)) == (2, [])
-    assert (forced.map_sets, set(codes(forced))) == (1, {"model-misfit"})
+    assert (auto.account.map_sets, codes(auto)) == (2, [])
+    assert (forced.account.map_sets, set(codes(forced))) == (1, {"model-misfit"})
     errors = [nrmse(rss(found.coil_imgs).numpy(), np.linalg.norm(folded, axis=0)) for found in (auto, forced)]
     assert errors[0] < 0.6 * errors[1]
 

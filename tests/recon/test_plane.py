@@ -17,6 +17,7 @@ from untrained_recon.physics.operators import fft2, to_recon_matrix
 from untrained_recon.recon.conventional.baselines import zero_filled
 from untrained_recon.recon.fit.loop import FitResult
 from untrained_recon.recon.fit.loop import fit as real_fit
+from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.networks import ConvDecoder
 from untrained_recon.recon.plane import pick_device, reconstruct
 from untrained_recon.scan.assemble import assemble
@@ -51,7 +52,7 @@ def test_both_steps_come_much_closer_to_the_truth_than_zero_filling(
     truth = np.load(small_scan.with_suffix(".truth_white.npy"))
     for data in scan:
         recon = reconstruct(data, config(recon__mode=mode), CPU)
-        assert recon.method == mode
+        assert recon.account.method == mode
         assert recon.magnitude.shape == (64, 48)
         assert nrmse(recon.magnitude, truth[data.index.slice]) < most * nrmse(zero_filled(data), truth[data.index.slice])
 
@@ -77,7 +78,7 @@ def test_magnitude_and_complex_image_agree_and_measured_samples_are_kept(scan: l
 def test_a_fully_sampled_image_is_transformed_not_fitted(scan: list[KSpace]) -> None:
     full = dataclasses.replace(scan[0], mask=np.ones_like(scan[0].mask))
     recon = reconstruct(full, config(), CPU)
-    assert (recon.method, recon.iterations) == ("direct", 0)
+    assert (recon.account.method, recon.account.iterations) == ("direct", 0)
     np.testing.assert_allclose(recon.magnitude, zero_filled(full), rtol=1e-6)
 
 
@@ -85,7 +86,7 @@ def test_a_slice_without_signal_gives_a_zero_image_and_a_warning(scan: list[KSpa
     empty = dataclasses.replace(scan[0], ksp=np.zeros_like(scan[0].ksp), calib=np.zeros_like(scan[0].ksp))
     with caplog.at_level(logging.WARNING):
         recon = reconstruct(empty, config(), CPU)
-    assert recon.method == "empty"
+    assert recon.account.method == "empty"
     assert not recon.magnitude.any()
     assert "holds no signal" in caplog.text
 
@@ -95,7 +96,7 @@ def test_too_few_calibration_lines_fall_back_to_the_coils(scan: list[KSpace], ca
     lines[30:34] = True
     with caplog.at_level(logging.WARNING):
         recon = reconstruct(dataclasses.replace(scan[0], calib_mask=lines), config(fit__iterations="3"), CPU)
-    assert recon.method == "coils"
+    assert recon.account.method == "coils"
     assert "no sensitivity maps (4 contiguous calibration lines" in caplog.text
     assert np.isfinite(recon.magnitude).all()
 
@@ -149,8 +150,8 @@ def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
 ) -> None:
     monkeypatch.setattr("untrained_recon.recon.run.fit", raising(error))
     recon = reconstruct(scan[0], config(), CPU)
-    assert recon.method == "cg-sense"
-    assert recon.fallback_reason == f"{type(error).__name__}: {error}"
+    assert recon.account.method == "cg-sense"
+    assert recon.account.fallback_reason == f"{type(error).__name__}: {error}"
     truth = np.load(small_scan.with_suffix(".truth_white.npy"))[0]
     assert nrmse(recon.magnitude, truth) < 0.5 * nrmse(zero_filled(scan[0]), truth)
 
@@ -158,7 +159,7 @@ def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
 def test_without_maps_the_fallback_is_zero_filled(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("untrained_recon.recon.run.fit", raising(FitError("diverged")))
     recon = reconstruct(dataclasses.replace(scan[0], calib_mask=np.zeros_like(scan[0].mask)), config(), CPU)
-    assert (recon.method, recon.fallback_reason) == ("zero-filled", "FitError: diverged")
+    assert (recon.account.method, recon.account.fallback_reason) == ("zero-filled", "FitError: diverged")
     np.testing.assert_allclose(recon.magnitude, zero_filled(scan[0]), rtol=1e-5)
 
 
@@ -166,7 +167,7 @@ def test_out_of_memory_first_tries_with_less(scan: list[KSpace], monkeypatch: py
     once = raising(torch.cuda.OutOfMemoryError("CUDA out of memory"), times=1)
     monkeypatch.setattr("untrained_recon.recon.run.fit", once)
     recon = reconstruct(scan[0], config(fit__iterations="3"), CPU)
-    assert (recon.method, recon.fallback_reason) == ("maps", "")
+    assert (recon.account.method, recon.account.fallback_reason) == ("maps", "")
     assert once.calls == [False, True]  # type: ignore[attr-defined]
 
 
@@ -185,7 +186,7 @@ def test_nothing_of_a_fit_that_ran_out_of_memory_is_left_when_it_is_tried_again(
         return real_fit(network, operator, ksp, settings, *args, **named)
 
     monkeypatch.setattr("untrained_recon.recon.run.fit", fit)
-    assert reconstruct(scan[0], config(fit__iterations="3"), CPU).fallback_reason == ""
+    assert reconstruct(scan[0], config(fit__iterations="3"), CPU).account.fallback_reason == ""
     assert "trying again with less: CUDA out of memory" in caplog.text
 
 
@@ -196,24 +197,26 @@ def test_pixels_that_are_not_finite_never_leave(scan: list[KSpace], monkeypatch:
 
     monkeypatch.setattr("untrained_recon.recon.run.fit", broken)
     recon = reconstruct(scan[0], config(fit__iterations="1", recon__data_consistency="false"), CPU)
-    assert (recon.method, recon.fallback_reason) == ("cg-sense", "FitError: the image holds pixels that are not finite")
+    assert recon.account.method == "cg-sense"
+    assert recon.account.fallback_reason == "FitError: the image holds pixels that are not finite"
     assert np.isfinite(recon.magnitude).all()
 
 
 def test_time_budgets_give_an_early_image_or_a_conventional_one(scan: list[KSpace]) -> None:
     early = reconstruct(scan[0], config(fit__iterations="100000", fit__time_budget_s="0.1"), CPU)
     ends = {"time budget", "fallback"}  # whichever is better; a slow machine may have no time left
-    assert early.stop_reason in ends
-    assert early.iterations < 100000
+    assert early.account.stop_reason in ends
+    assert early.account.iterations < 100000
     codes = {caution.code for caution in early.cautions}
-    assert codes == {"time-budget"} if early.fallback_reason else codes <= {"time-budget"}  # it depends on how far the time reached
-    assert reconstruct(scan[0], config(fit__iterations="100000"), CPU, seconds=0.1).stop_reason in ends
-    spent = reconstruct(scan[0], config(), CPU, seconds=0.0)
-    assert (spent.method, spent.fallback_reason) == ("cg-sense", "FitError: the time budget of the scan is spent")
+    # it depends on how far the time reached
+    assert codes == {"time-budget"} if early.account.fallback_reason else codes <= {"time-budget"}
+    assert reconstruct(scan[0], config(fit__iterations="100000"), CPU, Watch.of(0.1)).account.stop_reason in ends
+    spent = reconstruct(scan[0], config(), CPU, Watch.of(0.0))
+    assert (spent.account.method, spent.account.fallback_reason) == ("cg-sense", "FitError: the time budget of the scan is spent")
 
 
 def test_images_say_when_they_are_a_fallback(scan: list[KSpace], small_scan: Path) -> None:
-    recon = reconstruct(scan[0], config(), CPU, seconds=0.0)
+    recon = reconstruct(scan[0], config(), CPU, Watch.of(0.0))
     header = parse_header(read_raw(small_scan)[0])
     meta = to_image("magnitude", recon, scan[0], header, config()).meta
     assert meta["GADGETRON_ImageComment"].startswith("phantom CONVENTIONAL FALLBACK cg-sense, not the un-trained network: FitError")

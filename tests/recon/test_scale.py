@@ -39,8 +39,8 @@ def times(data: KSpace, factor: float) -> KSpace:
 def test_the_image_is_right_at_any_scale(factor: float, data: KSpace) -> None:
     expected = reconstruct_image(data, quick(**{"evidence.replicas": "4"}), CPU)
     found = reconstruct_image(times(data, factor), quick(**{"evidence.replicas": "4"}), CPU)
-    assert (found.method, found.iterations) == (expected.method, expected.iterations)
-    assert found.chi2 == pytest.approx(expected.chi2)
+    assert (found.account.method, found.account.iterations) == (expected.account.method, expected.account.iterations)
+    assert found.account.chi2 == pytest.approx(expected.account.chi2)
     np.testing.assert_allclose(found.magnitude / factor, expected.magnitude, rtol=1e-6)
     if data.prewhitened:
         assert found.noise is not None

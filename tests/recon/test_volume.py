@@ -7,7 +7,7 @@ import torch
 from tests.doubles.scans import Protocol, body, expected, header_of, measure, noisy, readouts, sampled_lines
 from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.metrics import nrmse
-from untrained_recon.recon.fit.loop import Progress
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.volume import reconstruct_image, split
 from untrained_recon.sampled import plane_axis
 from untrained_recon.scan.assemble import assemble
@@ -67,10 +67,10 @@ def test_volumes_are_taken_apart_along_a_complete_axis(lines: BoolArray, discard
 @pytest.mark.parametrize("lines", [sampled_lines(VOLUME, 2, 12), GRID | block(6, 8)], ids=["partitions", "readout planes"])
 def test_undersampled_volumes_come_out_whole_and_upright(lines: BoolArray, ksp: ComplexArray) -> None:
     """By the conventional fallback, which needs no fit."""
-    recon = reconstruct_image(volume_of(ksp, lines), CONFIG, CPU, seconds=0)
+    recon = reconstruct_image(volume_of(ksp, lines), CONFIG, CPU, Watch.of(0.0))
     truth = expected(ksp, VOLUME)
     planes = 16 if lines[1, 0] else 24
-    assert recon.fallback_reason == f"{planes} of {planes} planes: FitError: the time budget of the scan is spent"
+    assert recon.account.fallback_reason == f"{planes} of {planes} planes: FitError: the time budget of the scan is spent"
     assert recon.magnitude.shape == recon.complex_img.shape == (16, 32, 24)
     error = nrmse(recon.magnitude, truth)
     assert error < 0.25
@@ -80,19 +80,19 @@ def test_undersampled_volumes_come_out_whole_and_upright(lines: BoolArray, ksp: 
 
 def test_planes_are_fitted_and_followed_as_one(ksp: ComplexArray) -> None:
     seen: list[Progress] = []
-    recon = reconstruct_image(volume_of(ksp, sampled_lines(VOLUME, 2, 12)), CONFIG, CPU, seen.append)
-    assert (recon.method, recon.fallback_reason, recon.iterations) == ("maps", "", 32)
+    recon = reconstruct_image(volume_of(ksp, sampled_lines(VOLUME, 2, 12)), CONFIG, CPU, Watch(follow=seen.append))
+    assert (recon.account.method, recon.account.fallback_reason, recon.account.iterations) == ("maps", "", 32)
     for stage in ("fit", "refine"):
         assert [p.iteration for p in seen if p.stage == stage] == list(range(1, 33))
     assert {p.iterations for p in seen} == {32}
-    assert math.isfinite(recon.loss)
+    assert math.isfinite(recon.account.loss)
 
 
 def test_a_plane_may_start_from_the_network_of_the_one_before_and_no_other_image(ksp: ComplexArray) -> None:
     data = volume_of(ksp, sampled_lines(VOLUME, 2, 12))
     following = CONFIG.model_copy(update={"fit": CONFIG.fit.model_copy(update={"iterations": 9, "following_iterations": 1})})
     first, again = (reconstruct_image(data, following, CPU) for _ in range(2))
-    assert first.iterations == 9 + 15
+    assert first.account.iterations == 9 + 15
     np.testing.assert_array_equal(first.complex_img, again.complex_img)  # the second scan starts anew
 
 

@@ -185,7 +185,7 @@ def test_undersampling_that_is_interleaved_over_repetitions_calibrates_from_all_
     assert found[0].calib is found[2].calib
     (whole,) = scan_of(readouts(ksps[1], protocol, ALL), Protocol())
     np.testing.assert_allclose(found[1].calib, whole.ksp, atol=1e-6)
-    assert reconstruct_image(found[3], load_config("fast", {**QUICK, "fit.iterations": "2"}), CPU).method == "maps"
+    assert reconstruct_image(found[3], load_config("fast", {**QUICK, "fit.iterations": "2"}), CPU).account.method == "maps"
 
 
 def test_a_separate_calibration_scan_may_come_after_the_images() -> None:
@@ -202,7 +202,7 @@ def test_without_calibration_lines_the_sampled_centre_calibrates_else_coils_are_
     ksp = measure(body(6), protocol)
     for acs, method in ((10, "maps"), (0, "coils")):
         (data,) = scan_of(readouts(ksp, protocol, sampled_lines(protocol, 2, acs)), protocol)
-        assert reconstruct_image(data, load_config("fast", {**QUICK, "fit.iterations": "2"}), CPU).method == method
+        assert reconstruct_image(data, load_config("fast", {**QUICK, "fit.iterations": "2"}), CPU).account.method == method
 
 
 @pytest.mark.parametrize("accel", [1, 2, 5, 12])

@@ -89,12 +89,12 @@ def test_beyond_the_acquired_lines_the_image_has_no_frequencies_and_the_values_s
     assert data.mask.all()
     assert "acquired on 36 x 48 of 48 x 48" in data.notes[0]
     recon_ = reconstruct_image(data, load_config("fast", QUICK), CPU)
-    assert recon_.method == "direct"
+    assert recon_.account.method == "direct"
     np.testing.assert_allclose(recon_.magnitude, expected(kept, protocol)[0], atol=2e-5)
     undersampled = inner & sampled_lines(protocol, 2, 16)
     data = scan_of(readouts(ksp, protocol, undersampled), protocol)
     found = reconstruct_image(data, load_config("fast", QUICK), CPU)
-    assert found.method == "maps"
+    assert found.account.method == "maps"
     assert nrmse(found.magnitude, expected(kept, protocol)[0]) < 0.05
     spectrum = np.abs(np.fft.fftshift(np.fft.fft(found.complex_img, axis=0), axes=0))
     assert spectrum.shape[0] == recon

@@ -7,6 +7,7 @@ import pytest
 
 from tests.doubles.helpers import read_raw
 from untrained_recon import __version__
+from untrained_recon.account import Account
 from untrained_recon.cautions import SENTENCES, Caution
 from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.encoding import Header, ImageIndex
@@ -30,17 +31,18 @@ def recon(shape: tuple[int, int] = (64, 48)) -> Reconstruction:
     return Reconstruction(
         magnitude=magnitude,
         complex_img=(magnitude * 1j).astype(np.complex64),
-        method="maps",
-        fallback_reason="",
-        iterations=12,
-        stop_reason="iterations",
-        loss=0.25,
-        refinements=20,
-        refinement_stop="discrepancy",
-        held_out_chi2=0.5,
-        chi2=1.5,
-        seconds=1.5,
-        device="cpu",
+        account=Account(
+            method="maps",
+            iterations=12,
+            stop_reason="iterations",
+            loss=0.25,
+            refinements=20,
+            refinement_stop="discrepancy",
+            held_out_chi2=0.5,
+            chi2=1.5,
+            seconds=1.5,
+            device="cpu",
+        ),
     )
 
 
@@ -147,7 +149,7 @@ def test_cautions_and_fallbacks_are_in_comment_meta_and_summary_and_absent_where
 ) -> None:
     header, slices = scan
     doubtful = dataclasses.replace(recon(), cautions=(Caution("model-misfit", "chi2 5.4, at most 2"), Caution("zero-lines")))
-    failed = dataclasses.replace(recon(), method="cg-sense", fallback_reason="FitError: diverged")
+    failed = dataclasses.replace(recon(), account=Account("cg-sense", "FitError: diverged"))
     images = [
         ismrmrd.Image.from_bytes(to_image("magnitude", found, slices[0], header, CONFIG).to_bytes())
         for found in (recon(), doubtful, failed)

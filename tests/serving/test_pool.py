@@ -63,14 +63,14 @@ def test_a_stopped_worker_is_replaced_and_its_image_made(image: KSpace) -> None:
         worker = worker_of_this_process()
         worker.suspend()
         recon = pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
-        assert (recon.method, pool.health.restarts) == ("cg-sense", 1)
+        assert (recon.account.method, pool.health.restarts) == ("cg-sense", 1)
         assert not worker.is_running()
 
 
 def test_an_idle_worker_that_dies_is_replaced(image: KSpace) -> None:
     with pool_of(1) as pool:
         worker_of_this_process().kill()
-        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"  # be its death known yet or not
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).account.method == "maps"  # be its death known yet or not
         assert pool.health.restarts == 1
 
 
@@ -84,7 +84,7 @@ def asleep(data: KSpace, config: Config, device: str, seconds: float) -> Reconst
 def test_a_fit_that_makes_no_progress_falls_back(image: KSpace) -> None:
     with pool_of(1, asleep, Watch(stall=2.0)) as pool:
         recon = pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
-    assert recon.fallback_reason.endswith("the time budget of the scan is spent")
+    assert recon.account.fallback_reason.endswith("the time budget of the scan is spent")
 
 
 def test_fits_stop_when_nobody_wants_them(image: KSpace) -> None:
@@ -97,7 +97,7 @@ def test_fits_stop_when_nobody_wants_them(image: KSpace) -> None:
             running.result(TIMEOUT_S)
         with pytest.raises(CancelledError):
             waiting.result(TIMEOUT_S)
-        assert pool.submit("next", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+        assert pool.submit("next", image, CONFIG, 60.0).result(TIMEOUT_S).account.method == "maps"
         assert pool.health.restarts == 0
 
 
@@ -125,7 +125,7 @@ def test_images_fail_where_no_worker_can_be_started(image: KSpace, monkeypatch: 
         assert pool.health.live == 0
         monkeypatch.undo()
         wait_until(lambda: pool.health.ready == 1)
-        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).account.method == "maps"
     finally:
         pool.close(0.0)
 
@@ -175,7 +175,7 @@ def test_workers_leave_ending_to_the_service(image: KSpace) -> None:
         worker = worker_of_this_process()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(worker.pid, number)
-        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).method == "maps"
+        assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).account.method == "maps"
         assert pool.health.restarts == 0
 
 

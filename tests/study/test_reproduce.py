@@ -102,9 +102,9 @@ def test_table_10_counts_the_networks_of_the_paper(data: Path, output: Path) -> 
 def test_averages_are_what_several_runs_of_one_configuration_give(data: Path, tmp_path: Path) -> None:
     context = Context(data, tmp_path, CPU, TINY)
     _, sampled = context.middle_image(data / "two.npy", 4)
-    single = [solve(sampled, context.config("knee-4x", {"seed": seed}), CPU, None, np.inf).coil_imgs for seed in range(3)]
+    single = [solve(sampled, context.config("knee-4x", {"seed": seed}), CPU).coil_imgs for seed in range(3)]
     runs = np.stack([run.numpy() for run in single])
-    together = solve(sampled, context.config("knee-4x", {"recon.runs": 3}), CPU, None, np.inf).coil_imgs
+    together = solve(sampled, context.config("knee-4x", {"recon.runs": 3}), CPU).coil_imgs
     (found,) = averages(runs, 3)
     torch.testing.assert_close(torch.from_numpy(found), together, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(np.stack(list(averages(runs, 1))), runs)

@@ -48,7 +48,7 @@ def test_the_trace_ends_with_the_image_that_comes_without_it(
     settings = config(**{"refine.iterations": "2"})
     recon, points = traced(data, settings, CPU, reference)
     np.testing.assert_array_equal(recon.magnitude, reconstruct(data, settings, CPU).magnitude)
-    assert points[-1] == pytest.approx((recon.seconds, quality(recon.magnitude, reference).psnr))
+    assert points[-1] == pytest.approx((recon.account.seconds, quality(recon.magnitude, reference).psnr))
     assert len(points) >= 12 + 1
     assert [point.seconds for point in points] == sorted(point.seconds for point in points)
 
@@ -81,7 +81,7 @@ def test_the_clock_stands_still_while_images_are_scored(scan: tuple[KSpace, Floa
     monkeypatch.setattr(trace, "COST", math.inf)
     monkeypatch.setattr(trace, "time", SimpleNamespace(perf_counter=lambda: now))
     recon, points = traced(scan[0], config(**{"refine.iterations": "0"}), CPU, scan[1])
-    assert (recon.seconds, len(points), {point.seconds for point in points}) == (0, 13, {0})
+    assert (recon.account.seconds, len(points), {point.seconds for point in points}) == (0, 13, {0})
 
 
 def test_scores_take_a_twentieth_of_the_time_at_most(scan: tuple[KSpace, FloatArray], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_without_calibration_lines_coils_are_followed_as_they_are_fitted(
     sparse = KSpace(**(vars(data) | {"ksp": data.ksp * lines, "mask": lines, "calib": data.ksp * lines, "calib_mask": lines}))
     only_one = {"fit.iterations": "1", "fit.keep": "lowest-loss"}
     recon, (first, last) = traced(sparse, config(**only_one), CPU, reference)
-    assert recon.method == "coils"
+    assert recon.account.method == "coils"
     assert first.psnr == pytest.approx(last.psnr, abs=1e-3)
 
 

@@ -1,6 +1,5 @@
 """The public functions, see the package. What they need is loaded when they are called."""
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from untrained_recon.config import Config
     from untrained_recon.phantom.simulation import SimulatedScan
-    from untrained_recon.recon.fit.loop import Callback
+    from untrained_recon.recon.fit.watch import Callback
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -68,9 +67,9 @@ def reconstruct(
     from untrained_recon.api.inputs import to_kspaces, with_known
     from untrained_recon.config.callers import given, load_config
     from untrained_recon.errors import MapsError, MaskError
+    from untrained_recon.recon.fit.watch import Watch
     from untrained_recon.recon.plane import pick_device
-    from untrained_recon.recon.run import shares
-    from untrained_recon.recon.volume import overall, reconstruct_image
+    from untrained_recon.recon.volume import reconstruct_image
 
     if isinstance(maps, Mapping):
         maps, settings = None, {**settings, "maps": maps}
@@ -84,12 +83,10 @@ def reconstruct(
         images = [with_known(ksp, maps, noise)]
     else:
         images, lead = to_kspaces(ksp, mask, maps, noise)
-    where, start = pick_device(chosen.device), time.perf_counter()
-    share = shares(chosen.scan.time_budget_s or math.inf, len(images))
-    parts = [
-        reconstruct_image(image, chosen, where, overall(follow, n, len(images)), next(share)) for n, image in enumerate(images)
-    ]
-    return _together(parts, lead, time.perf_counter() - start) if lead else parts[0]
+    where, start = pick_device(chosen.device), time.monotonic()
+    watches = Watch.of(chosen.scan.time_budget_s or None, follow).parts(len(images))
+    parts = [reconstruct_image(image, chosen, where, watch) for image, watch in zip(images, watches, strict=True)]
+    return _together(parts, lead, time.monotonic() - start) if lead else parts[0]
 
 
 def espirit_maps(

@@ -1,6 +1,5 @@
 """The public functions that read raw files, see the package. What they need is loaded when they are called."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from untrained_recon.config import Config
-    from untrained_recon.recon.fit.loop import Callback
+    from untrained_recon.recon.fit.watch import Callback
 
 
 def reconstruct_file(
@@ -45,8 +44,8 @@ def reconstruct_file(
     from untrained_recon.files.images import image_file
     from untrained_recon.files.raw import RawFile
     from untrained_recon.output import require_place
+    from untrained_recon.recon.fit.watch import Watch
     from untrained_recon.recon.plane import pick_device
-    from untrained_recon.recon.run import shares
     from untrained_recon.recon.volume import reconstruct_image
     from untrained_recon.scan.header import parse_header
     from untrained_recon.scan.images import pixels_of, possible_series, series_index, to_image
@@ -56,8 +55,8 @@ def reconstruct_file(
     if output is not None:
         require_place(Path(output), {"the raw data": Path(path)})
     scan = read_raw(path, **chosen.scan.model_dump())
-    share = shares(chosen.scan.time_budget_s or math.inf, len(scan))
-    recons = {data.index: reconstruct_image(data, chosen, where, follow, next(share)) for data in scan}
+    parts = Watch.of(chosen.scan.time_budget_s or None, follow).parts(len(scan))
+    recons = {data.index: reconstruct_image(data, chosen, where, part) for data, part in zip(scan, parts, strict=True)}
     if output is not None:
         with RawFile(Path(path)) as raw, image_file(Path(output), raw.header, {"the raw data": Path(path)}) as out:
             header = parse_header(raw.header)

@@ -13,7 +13,8 @@ from untrained_recon.config import ComputeConfig, FitConfig, NetworkConfig
 from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import LinearOperator, Sense, fft2, ifft2
-from untrained_recon.recon.fit.loop import Callback, Progress, fit
+from untrained_recon.recon.fit.loop import fit
+from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks import ImageGenerator, build_network, layer_sizes, to_complex
 from untrained_recon.recon.networks.compute import arithmetic, precision
 from untrained_recon.types import KSpace
@@ -149,7 +150,7 @@ def timed(case: Case, variant: Variant, device: torch.device) -> Run:
             if variant.loop == "plain":
                 plain_fit(network, PlainSense(mps, mask), ksp, settings, run)
             else:
-                fit(network, Sense(mps, mask), ksp, settings, run)
+                fit(network, Sense(mps, mask), ksp, settings, Watch(follow=run))
         run.peak_bytes = peak()
     return run
 

@@ -203,8 +203,8 @@ def _image_seconds(case: Case, config: Config, device: torch.device) -> float:
     data, _ = phantom(case)
     watch = Stopwatch(device)
     found = reconstruct(data, config, device)
-    if found.fallback_reason:
-        raise FitError(found.fallback_reason)
+    if found.account.fallback_reason:
+        raise FitError(found.account.fallback_reason)
     return watch.stop()
 
 

@@ -14,7 +14,7 @@ from untrained_recon.config import Config, FitConfig, NetworkConfig
 from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import rss
 from untrained_recon.recon.conventional import baselines
-from untrained_recon.recon.fit.loop import Progress
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.plane import reconstruct
@@ -75,7 +75,7 @@ def one_image(case: Case, config: Config, device: torch.device) -> dict[str, Any
     reconstruct(data, config, device)
     with peak_memory(device) as peak:
         watch = Stopwatch(device)
-        done = reconstruct(data, config, device, watch)
+        done = reconstruct(data, config, device, Watch(follow=watch))
         whole, peak_bytes = watch.stop(), peak()
     mps = estimate_maps(data.calib, data.calib_mask, config.maps, device)
     first, fitted = (watch.times[0], watch.last("fit")) if watch.times else (math.nan, math.nan)
@@ -85,8 +85,8 @@ def one_image(case: Case, config: Config, device: torch.device) -> dict[str, Any
     return {
         **stages,
         "peak_bytes": peak_bytes,
-        "method": done.method,
-        "iterations": done.iterations,
+        "method": done.account.method,
+        "iterations": done.account.iterations,
         "maps": seconds(device, lambda: estimate_maps(data.calib, data.calib_mask, config.maps, device)),
         "cg-sense": seconds(device, lambda: baselines.solve("cg-sense", data.ksp, mps, data.mask)),
     }
@@ -113,7 +113,7 @@ def equal_quality(case: Case, config: Config, device: torch.device, iterations: 
     mps = torch.from_numpy(estimate_maps(data.calib, data.calib_mask, config.maps, device)).to(device)
     paper = _paper(data, case.network, mps, iterations, truth)
     ours = Stopwatch(device, truth, mps)
-    reconstruct(data, config, device, ours)
+    reconstruct(data, config, device, Watch(follow=ours))
     whole = ours.stop()
     best = int(np.argmax(paper.scores))
     soon_enough = [time for time, score in zip(ours.times, ours.scores, strict=True) if score >= paper.scores[best]]

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrained_recon.account import Account
 from untrained_recon.cautions import Caution
 from untrained_recon.physics.uncertainty import noise_level, noise_sd
 from untrained_recon.recon.fit.loop import OUT_OF_TIME
@@ -86,11 +87,11 @@ def too_few_sets(used: int, needed: int) -> list[Caution]:
     return [Caution("model-misfit", f"{used} set of maps, the calibration data need {needed}: see maps.sets")] * (used < needed)
 
 
-def out_of_time(stop_reason: str, refinement_stop: str, refinements: int) -> list[Caution]:
-    """What a run that time ended raises, with the members of :class:`~untrained_recon.recon.run.Run`."""
-    if refinement_stop == OUT_OF_TIME and refinements < FEWEST_STEPS:
-        return [Caution("time-budget", f"{refinements} steps of the refinement, bound {FEWEST_STEPS}")]
-    if stop_reason == OUT_OF_TIME and not refinement_stop:
+def out_of_time(run: Account) -> list[Caution]:
+    """What a run that time ended raises."""
+    if run.refinement_stop == OUT_OF_TIME and run.refinements < FEWEST_STEPS:
+        return [Caution("time-budget", f"{run.refinements} steps of the refinement, bound {FEWEST_STEPS}")]
+    if run.stop_reason == OUT_OF_TIME and not run.refinement_stop:
         return [Caution("time-budget", "nothing refined what the time left of the fit")]
     return []
 

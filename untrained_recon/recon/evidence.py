@@ -17,6 +17,7 @@ from torch import Tensor
 from untrained_recon.config import FEWEST_REPLICAS
 from untrained_recon.physics.operators import rss
 from untrained_recon.physics.uncertainty import noise_sd
+from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.refine.steps import AGAIN, refine
 from untrained_recon.recon.run import Problem
 from untrained_recon.types import EvidenceMap, KSpace
@@ -39,7 +40,7 @@ def refined_again(problem: Problem, img: Tensor, iterations: int, ksp: Tensor) -
     if not problem.ksp.any():  # a dead coil of its own
         return img
     weighted, steps = ksp * problem.operator.mask, math.ceil(PART * iterations)
-    return refine(problem.operator, weighted, img, problem.phase, problem.error, steps, first=AGAIN).img
+    return refine(problem.operator, weighted, img, problem.prior(), problem.error, steps, first=AGAIN).img
 
 
 def spread(magnitudes: list[Tensor]) -> EvidenceMap:
@@ -53,7 +54,7 @@ def spread(magnitudes: list[Tensor]) -> EvidenceMap:
     return _map(magnitudes, f"{len(magnitudes)} runs from different seeds")
 
 
-def noise_map(again: Again | None, data: KSpace, ksp: Tensor, replicas: int, seed: int, seconds: float) -> EvidenceMap:
+def noise_map(again: Again | None, data: KSpace, ksp: Tensor, replicas: int, seed: int, watch: Watch) -> EvidenceMap:
     """Standard deviation of the magnitude under fresh noise in the samples.
 
     Args:
@@ -62,14 +63,14 @@ def noise_map(again: Again | None, data: KSpace, ksp: Tensor, replicas: int, see
         ksp: complex ``(n_coils, n_y, n_x)``, its samples on the device.
         replicas: How many to make.
         seed: Draws the noise.
-        seconds: Time for them; fewer are made where it does not suffice, and none where not even :data:`FEWEST_REPLICAS`.
+        watch: Time for them; fewer are made where it does not suffice, and none where not even :data:`FEWEST_REPLICAS`.
     """
     if again is None:
         return EvidenceMap(None, "each replica would take a fit of the network, as the image was not refined after it")
     sigma = noise_sd(data, ksp)
     if sigma == 0:
         return EvidenceMap(None, "the noise level is not known: no noise scan, and no samples in the corners of k-space")
-    start = time.monotonic()
+    start, seconds = time.monotonic(), watch.left()
     sampling = torch.from_numpy(data.sampling).to(ksp.device)
     scale = torch.where(sampling > 0, sigma / sampling, 0) * ksp.abs().amax(dim=(1, 2), keepdim=True).sign()  # dead coils stay dead
     generator = torch.Generator().manual_seed(seed)

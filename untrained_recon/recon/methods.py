@@ -1,24 +1,22 @@
 """From the k-space of one image to its coil images, by the network or by another method."""
 
 import logging
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from untrained_recon.account import NOTHING, Account
 from untrained_recon.config import BaselineConfig, Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import data_consistency, fft2, ifft2, rss, to_recon_matrix
 from untrained_recon.recon.conventional import bart, baselines
 from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, aliasing, misfit
-from untrained_recon.recon.fit.loop import Callback
-from untrained_recon.recon.fit.warm_start import Neighbour
+from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.networks.unet import load_unet, unet_reconstruct
-from untrained_recon.recon.run import NOTHING
-from untrained_recon.recon.untrained import Solution, reconstruct_untrained
+from untrained_recon.recon.untrained import FALLBACK, Solution, reconstruct_untrained
 from untrained_recon.types import ComplexArray, KSpace
 
 logger = logging.getLogger(__name__)
@@ -26,23 +24,14 @@ logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 
 
-def solve(
-    data: KSpace,
-    config: Config,
-    device: torch.device,
-    callback: Callback | None,
-    seconds: float,
-    neighbour: Neighbour | None = None,
-) -> Solution:
+def solve(data: KSpace, config: Config, device: torch.device, watch: Watch = UNWATCHED) -> Solution:
     """Reconstruct by ``config.recon.method``.
 
     Args:
         data: Prewhitened k-space.
         config: Method and settings.
         device: Where to compute.
-        callback: Follows and may stop the fits.
-        seconds: Time for the fits.
-        neighbour: See :func:`~untrained_recon.recon.run.run`.
+        watch: Of the fits.
 
     Raises:
         FitError: No time is left.
@@ -56,14 +45,13 @@ def solve(
         return _transformed(data, ksp, "empty")
     if data.mask.all() or method == "zero-filled":
         return _transformed(data, ksp, "direct" if data.mask.all() else "zero-filled")
-    if seconds <= 0:
+    if watch.passed():
         raise FitError("the time budget of the scan is spent")
     if method == "unet":
         return _with_unet(data, ksp, Path(config.unet.weights))
     if method != "network":
         return _conventional(data, config, method, "", device)
-    seconds = min(seconds, config.fit.time_budget_s or math.inf)
-    return reconstruct_untrained(data, ksp, mask, config, callback, seconds, neighbour)
+    return reconstruct_untrained(data, ksp, mask, config, watch.within(config.fit.time_budget_s or None))
 
 
 def solve_without_network(data: KSpace, config: Config, reason: str, device: torch.device = CPU) -> Solution:
@@ -77,7 +65,8 @@ def solve_without_network(data: KSpace, config: Config, reason: str, device: tor
             return solve_without_network(data, config, reason)
         logger.warning("%s: zero-filled instead of CG-SENSE: %s", data.index, error)
         found = _transformed(data, torch.from_numpy(data.ksp), "zero-filled")
-        return replace(found, fallback_reason=reason, stop_reason="fallback", cautions=tuple(aliasing(data, False, True)))
+        account = replace(found.account, fallback_reason=reason, stop_reason=FALLBACK)
+        return replace(found, account=account, cautions=tuple(aliasing(data, False, True)))
 
 
 def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
@@ -85,7 +74,7 @@ def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
         return to_recon_matrix(ifft2(ksp), data.encoding)
 
     cautions = () if method == "empty" else tuple(aliasing(data, False, False))
-    return Solution(again(ksp), None, method, cautions=cautions, again=again)
+    return Solution(again(ksp), None, Account(method), cautions=cautions, again=again)
 
 
 def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
@@ -109,10 +98,7 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str, device
     return Solution(
         coil_imgs=delivered(coil_imgs, ksp),
         mps=torch.from_numpy(mps),
-        method=method,
-        fallback_reason=reason,
-        stop_reason="fallback" if reason else NOTHING,
-        map_sets=1,
+        account=Account(method, reason, stop_reason=FALLBACK if reason else NOTHING, map_sets=1),
         cautions=cautions,
         again=lambda ksp: delivered(solved(ksp), ksp),
     )
@@ -135,4 +121,4 @@ def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
         improved = torch.from_numpy(unet_reconstruct(network, magnitude.cpu().numpy())).to(ksp.device)
         return coil_imgs * (improved.clamp(min=0) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny))
 
-    return Solution(again(ksp), None, "unet", cautions=tuple(aliasing(data, False, False)), again=again)
+    return Solution(again(ksp), None, Account("unet"), cautions=tuple(aliasing(data, False, False)), again=again)

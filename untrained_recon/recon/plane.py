@@ -1,7 +1,6 @@
 """k-space → image: solve, combine the coils, and always deliver."""
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +13,7 @@ from untrained_recon.errors import CalibrationError, ConfigError, FitError, Reco
 from untrained_recon.physics.maps import low_resolution_maps
 from untrained_recon.physics.operators import rss, to_recon_matrix
 from untrained_recon.recon.evidence import noise_map, spread
-from untrained_recon.recon.fit.loop import Callback
-from untrained_recon.recon.fit.warm_start import Neighbour
+from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.methods import CPU, solve, solve_without_network
 from untrained_recon.recon.untrained import Solution
 from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
@@ -42,14 +40,7 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def reconstruct(
-    data: KSpace,
-    config: Config,
-    device: torch.device,
-    callback: Callback | None = None,
-    seconds: float = math.inf,
-    neighbour: Neighbour | None = None,
-) -> Reconstruction:
+def reconstruct(data: KSpace, config: Config, device: torch.device, watch: Watch = UNWATCHED) -> Reconstruction:
     """Reconstruct one image; an image always comes out.
 
     A fully sampled image needs no fit (Step 2 would put every sample back) and is transformed directly. Where maps are asked for
@@ -61,25 +52,23 @@ def reconstruct(
         data: Prewhitened k-space.
         config: Method and settings.
         device: Where to compute.
-        callback: Follows and may stop the fit.
-        seconds: Time for maps and fit, and for evidence what they leave; nothing is fitted where it is not positive.
-        neighbour: See :func:`~untrained_recon.recon.run.run`.
+        watch: Of maps and fit, and of evidence in what time they leave; nothing is fitted where none is left.
     """
-    start = time.perf_counter()
+    start, late = time.monotonic(), watch.passed()
     try:
-        solution = solve(data, config, device, callback, seconds, neighbour)
-        recon = _finish(data, solution, device, start)
+        solution = solve(data, config, device, watch)
+        recon = _finish(data, solution, device)
     except (FitError, CalibrationError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
         logger.warning("%s: conventional reconstruction instead of %s", data.index, config.recon.method, exc_info=error)
         solution = solve_without_network(data, config, f"{type(error).__name__}: {error}", device)
-        if seconds <= 0:
+        if late:
             solution = replace(solution, cautions=(Caution("time-budget", "no time was left"), *solution.cautions))
-        recon = _finish(data, solution, CPU, start)
-    recon = _with_evidence(recon, data, solution, config, seconds - (time.perf_counter() - start))
-    return replace(recon, seconds=time.perf_counter() - start)
+        recon = _finish(data, solution, CPU)
+    recon = _with_evidence(recon, data, solution, config, watch)
+    return replace(recon, account=replace(recon.account, seconds=time.monotonic() - start))
 
 
-def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, config: Config, seconds: float) -> Reconstruction:
+def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, config: Config, watch: Watch) -> Reconstruction:
     """The maps that are asked for, or why they are missing; the image stays as it is."""
 
     def attempt(make: Callable[[], EvidenceMap]) -> EvidenceMap:
@@ -91,14 +80,14 @@ def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, conf
 
     def noise() -> EvidenceMap:
         ksp = torch.from_numpy(data.ksp).to(solution.coil_imgs.device)
-        return noise_map(solution.again, data, ksp, config.evidence.replicas, config.seed, seconds)
+        return noise_map(solution.again, data, ksp, config.evidence.replicas, config.seed, watch)
 
     if config.evidence.spread:
         recon = replace(recon, spread=attempt(lambda: spread(solution.alone())))
     return replace(recon, noise=attempt(noise)) if config.evidence.replicas else recon
 
 
-def _finish(data: KSpace, solution: Solution, device: torch.device, start: float) -> Reconstruction:
+def _finish(data: KSpace, solution: Solution, device: torch.device) -> Reconstruction:
     mps, coil_imgs = solution.mps, solution.coil_imgs
     if mps is None:
         mps = low_resolution_maps(torch.from_numpy(data.calib).to(device), torch.from_numpy(data.calib_mask).to(device))
@@ -110,18 +99,7 @@ def _finish(data: KSpace, solution: Solution, device: torch.device, start: float
     return Reconstruction(
         magnitude=magnitude.cpu().numpy(),
         complex_img=complex_img.cpu().numpy(),
-        method=solution.method,
-        fallback_reason=solution.fallback_reason,
-        iterations=solution.iterations,
-        stop_reason=solution.stop_reason,
-        loss=solution.loss,
-        refinements=solution.refinements,
-        refinement_stop=solution.refinement_stop,
-        held_out_chi2=solution.held_out_chi2,
-        chi2=solution.chi2,
-        map_sets=solution.map_sets,
+        account=replace(solution.account, device=str(device)),
         cautions=distinct((*data.cautions, *solution.cautions)),
-        seconds=time.perf_counter() - start,
-        device=str(device),
         maps=None if solution.mps is None else mps.cpu().numpy(),
     )

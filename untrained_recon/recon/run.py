@@ -3,31 +3,30 @@
 import gc
 import logging
 import math
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from untrained_recon.account import Account
 from untrained_recon.config import Config
 from untrained_recon.errors import FitError
 from untrained_recon.physics.conjugate import cg_sense
 from untrained_recon.physics.operators import CoilFourier, Sense, ifft2
 from untrained_recon.physics.uncertainty import noise_sd, uncertainty
 from untrained_recon.recon.fit.held_out import held_out, held_out_error
-from untrained_recon.recon.fit.loop import CALLBACK, OUT_OF_TIME, Callback, FitResult, fit
-from untrained_recon.recon.fit.warm_start import Neighbour
+from untrained_recon.recon.fit.loop import CALLBACK, OUT_OF_TIME, FitResult, fit
+from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.refine.phase import image_phase
+from untrained_recon.recon.refine.prior import CollaborativeFilter, Prior
 from untrained_recon.recon.refine.steps import refine
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
-NOTHING = "nothing to fit"
 FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for its steps matters more
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
@@ -81,9 +80,12 @@ class Problem:
         return cg_sense(seen, self.ksp * seen.mask, LAMDA, ITERATIONS)
 
     @cached_property
-    def phase(self) -> Tensor:
-        """See :func:`~untrained_recon.recon.refine.phase.image_phase`."""
+    def _phase(self) -> Tensor:
         return image_phase(self.operator, self.calib, self.data.calib_mask)
+
+    def prior(self) -> Prior:
+        """What its refinement takes for a likely image."""
+        return CollaborativeFilter(self._phase)
 
 
 @dataclass(frozen=True)
@@ -92,29 +94,16 @@ class Run:
 
     Attributes:
         img: complex ``operator.ishape``.
-        iterations: Iterations of the fit.
-        stop_reason: Why it ended.
-        loss: See :class:`~untrained_recon.recon.fit.loop.FitResult`.
-        refinements: Steps of the refinement, 0 where there was none.
-        refinement_stop: Why it ended; empty where there was none.
-        held_out: Squared error on the held-out samples before they entered the image, in units of the noise's; NaN where there are
-            none, or the noise is not known.
+        account: How it came about.
         conventional: Whether the image is the conventional one, as time ended before the network had a better one.
     """
 
     img: Tensor
-    iterations: int
-    stop_reason: str
-    loss: float
-    refinements: int = 0
-    refinement_stop: str = ""
-    held_out: float = math.nan
+    account: Account
     conventional: bool = False
 
 
-def run(
-    problem: Problem, config: Config, number: int, callback: Callback | None, seconds: float, neighbour: Neighbour | None = None
-) -> Run:
+def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
     """Fit a network and refine its image, where ``refine.iterations`` asks for it and the noise is known.
 
     Where the time ends the fit, the conventional image takes the place of the network's if it is the better one, as the start of
@@ -124,46 +113,38 @@ def run(
         problem: What is to be solved.
         config: Settings; ``config.seed + number`` draws network, input and the lines that are held out.
         number: Which of several runs it is.
-        callback: Follows and may stop the fit and the refinement.
-        seconds: Time for both, and for the conventional image.
-        neighbour: Networks of the plane before to start from; takes this one's.
+        watch: Of the fit, the refinement and the conventional image.
 
     Raises:
         FitError: The network cannot be fitted.
     """
-    deadline = time.monotonic() + seconds
     if not problem.live:
-        return Run(torch.zeros_like(problem.ksp), 0, NOTHING, math.nan)
+        return Run(torch.zeros_like(problem.ksp), Account())
     generator = torch.Generator().manual_seed(config.seed + number)
     held = _lines(problem, config.recon.held_out, generator)
     steps = config.refine.iterations
-    rival = _rival(problem, held, bool(steps), generator) if math.isfinite(seconds) else None
-    if rival is not None and time.monotonic() >= deadline:
-        return Run(rival.img, 0, OUT_OF_TIME, math.nan, conventional=True)
-    share = FIT_SHARE if steps else 1.0
-    found = _fit(problem, held, config, number, callback, share * (deadline - time.monotonic()), neighbour)
-    fitted = Run(found.img, found.iterations, found.stop_reason, found.loss)
+    rival = _rival(problem, held, bool(steps), generator) if watch.limited else None
+    if rival is not None and watch.passed():
+        return Run(rival.img, Account(stop_reason=OUT_OF_TIME), conventional=True)
+    found = _fit(problem, held, config, number, watch.part(FIT_SHARE if steps else 1.0))
+    account = Account(iterations=found.iterations, stop_reason=found.stop_reason, loss=found.loss)
     left_over = _relative(problem, found.img, None)
     if not math.isfinite(left_over):
         raise FitError("the image holds pixels that are not finite")
     if left_over >= RUN_AWAY:
         raise FitError(f"the fit ran away: its squared residual is {left_over:.3g} times that of no image; lower fit.lr")
+    fitted = Run(found.img, account)
     if found.stop_reason == OUT_OF_TIME and rival is not None and rival.error <= _relative(problem, found.img, rival.trial):
-        fitted = replace(fitted, img=rival.img, conventional=True)
-    left = deadline - time.monotonic()
-    if steps == 0 or left <= 0 or found.stop_reason == CALLBACK or problem.error == 0:
-        return fitted if held is None else replace(fitted, held_out=_held_chi2(problem, held, _relative(problem, found.img, held)))
+        fitted = Run(rival.img, account, conventional=True)
+    if steps == 0 or watch.passed() or found.stop_reason == CALLBACK or problem.error == 0:
+        held_chi2 = math.nan if held is None else _held_chi2(problem, held, _relative(problem, found.img, held))
+        return replace(fitted, account=replace(account, held_out_chi2=held_chi2))
     start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
     with arithmetic(config.compute, problem.ksp.device):
-        refined = refine(problem.operator, problem.weighted, start, problem.phase, problem.error, steps, left, held, callback)
-    return replace(
-        fitted,
-        img=refined.img,
-        refinements=refined.iterations,
-        refinement_stop=refined.stop_reason,
-        held_out=math.nan if held is None else _held_chi2(problem, held, refined.held_out**2),
-        conventional=False,
-    )
+        refined = refine(problem.operator, problem.weighted, start, problem.prior(), problem.error, steps, watch, held)
+    held_chi2 = math.nan if held is None else _held_chi2(problem, held, refined.held_out**2)
+    done = replace(account, refinements=refined.iterations, refinement_stop=refined.stop_reason, held_out_chi2=held_chi2)
+    return Run(refined.img, done)
 
 
 @dataclass(frozen=True)
@@ -206,26 +187,11 @@ def _held_chi2(problem: Problem, held: Tensor, relative: float) -> float:
     return relative * mean / problem.noise**2 if problem.noise else math.nan
 
 
-def shares(seconds: float, parts: int) -> Iterator[float]:
-    """What each of several runs in turn may take of the time."""
-    deadline = time.monotonic() + seconds
-    for left in range(parts, 0, -1):
-        yield max(0.0, deadline - time.monotonic()) / left
-
-
-def _fit(
-    problem: Problem,
-    held: Tensor | None,
-    config: Config,
-    number: int,
-    callback: Callback | None,
-    seconds: float,
-    neighbour: Neighbour | None,
-) -> FitResult:
+def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, watch: Watch) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
     # an estimated level may be too high, and would end the fit too early
     noise = problem.noise if problem.data.prewhitened else 0.0
-    name, follows = f"coil {problem.coil}, run {number}", config.fit.following_iterations if neighbour is not None else 0
+    name, follows, before = f"coil {problem.coil}, run {number}", config.fit.following_iterations, watch.warm_start
 
     def attempt(save_memory: bool) -> FitResult:
         generator = torch.Generator().manual_seed(config.seed + number)
@@ -234,12 +200,12 @@ def _fit(
         network.save_memory = save_memory
         network.recorded &= not save_memory  # a recording keeps its memory to itself
         settings = config.fit
-        if neighbour is not None and follows and neighbour.lend(name, network):
+        if before is not None and follows and before.lend(name, network):
             settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
         with arithmetic(config.compute, ksp.device):
-            result = fit(network, operator, ksp, settings, callback, seconds, held=held, noise=noise)
-        if neighbour is not None and follows:
-            neighbour.keep(name, network)
+            result = fit(network, operator, ksp, settings, watch, held=held, noise=noise)
+        if before is not None and follows:
+            before.keep(name, network)
         return result
 
     try:

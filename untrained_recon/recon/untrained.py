@@ -2,13 +2,13 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from untrained_recon.account import Account, mean_of_numbers
 from untrained_recon.cautions import Caution
 from untrained_recon.config import Config, MapsConfig
 from untrained_recon.errors import CalibrationError, FitError
@@ -16,51 +16,38 @@ from untrained_recon.physics.maps import estimate_map_sets, needed_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, misfit, out_of_time, too_few_sets
 from untrained_recon.recon.evidence import Again, refined_again
-from untrained_recon.recon.fit.loop import OUT_OF_TIME, Callback
-from untrained_recon.recon.fit.warm_start import Neighbour
-from untrained_recon.recon.run import NOTHING, Problem, Run, run, shares
+from untrained_recon.recon.fit.loop import OUT_OF_TIME
+from untrained_recon.recon.fit.watch import Watch
+from untrained_recon.recon.run import Problem, Run, run
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
+FALLBACK = "fallback"
+
 
 @dataclass(frozen=True)
 class Solution:
-    """Coil images and how they came about; those from ``method`` to ``cautions`` are those of ``types.Reconstruction``.
+    """Coil images and how they came about.
 
     Attributes:
         coil_imgs: complex ``(n_coils, *encoding.recon_shape)``.
         mps: complex ``(n_coils, *encoding.image_shape)``; None where the method needed none.
+        account: How they came about.
+        cautions: What is doubtful about them.
         alone: Computes the magnitudes that the runs of the network would deliver, each alone; none without a network.
         again: The coil images for other samples, on the device of ``coil_imgs``; None where that would take a fit.
     """
 
     coil_imgs: Tensor
     mps: Tensor | None
-    method: str
-    fallback_reason: str = ""
-    iterations: int = 0
-    stop_reason: str = NOTHING
-    loss: float = math.nan
-    refinements: int = 0
-    refinement_stop: str = ""
-    held_out_chi2: float = math.nan
-    chi2: float = math.nan
-    map_sets: int = 0
+    account: Account
     cautions: tuple[Caution, ...] = ()
     alone: Callable[[], list[Tensor]] = list
     again: Again | None = None
 
 
-def reconstruct_untrained(
-    data: KSpace,
-    ksp: Tensor,
-    mask: Tensor,
-    config: Config,
-    callback: Callback | None,
-    seconds: float,
-    neighbour: Neighbour | None = None,
-) -> Solution:
+def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Config, watch: Watch) -> Solution:
     """Reconstruct by the network, with maps where ``recon.mode`` asks for them and the calibration allows them.
 
     Args:
@@ -68,15 +55,12 @@ def reconstruct_untrained(
         ksp: Its samples on the device.
         mask: Its mask on the device.
         config: Method and settings.
-        callback: Follows and may stop the fits and the refinement.
-        seconds: Time for them.
-        neighbour: See :func:`~untrained_recon.recon.run.run`.
+        watch: Of the fits and refinements.
 
     Returns:
         Where the network cannot be fitted, runs away, or has no better image when time ends, the conventional image: CG-SENSE, or
         zero-filled without maps.
     """
-    deadline = time.monotonic() + seconds
     maps = _maps(data, config.maps, ksp.device) if config.recon.mode == "maps" else _Maps()
     sampling = torch.from_numpy(data.sampling).to(ksp.device)
     problems = _problems(data, ksp, sampling, maps.mps, config.recon.mode)
@@ -100,25 +84,23 @@ def reconstruct_untrained(
         return Solution(
             coil_imgs=delivered(imgs, ksp),
             mps=maps.first,
-            method="zero-filled" if maps.mps is None else "cg-sense",
-            fallback_reason=reason,
-            stop_reason="fallback",
-            map_sets=maps.sets,
+            account=Account("zero-filled" if maps.mps is None else "cg-sense", reason, stop_reason=FALLBACK, map_sets=maps.sets),
             cautions=doubts(imgs, CONVENTIONAL_MISFIT),
             again=again,
         )
 
     try:
-        runs = _repeated(problems, config, callback, deadline - time.monotonic(), neighbour)
+        runs = _repeated(problems, config, watch)
     except FitError as error:
         logger.warning("%s: conventional reconstruction instead of the network", data.index, exc_info=error)
         return conventional(f"FitError: {error}")
     flat = [one for problem, repeated in zip(problems, runs, strict=True) if problem.live for one in repeated]
     if any(one.conventional for one in flat):
-        done = sum(one.iterations for one in flat)
+        done = sum(one.account.iterations for one in flat)
         found = conventional(f"the time budget ended after {done} iterations, before the network had a better image")
         late = Caution("time-budget", f"after {done} iterations of the fit")
-        return replace(found, iterations=done, stop_reason=OUT_OF_TIME, cautions=(late, *found.cautions))
+        account = replace(found.account, iterations=done, stop_reason=OUT_OF_TIME)
+        return replace(found, account=account, cautions=(late, *found.cautions))
     imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
 
     def again(ksp: Tensor) -> Tensor:
@@ -126,29 +108,20 @@ def reconstruct_untrained(
         solved = zip(problems, imgs, coils, strict=True)
         return delivered([refined_again(problem, img, config.refine.iterations, coil) for problem, img, coil in solved], ksp)
 
-    in_time = [out_of_time(one.stop_reason, one.refinement_stop, one.refinements) for one in flat]
+    account = replace(
+        Account.merged([one.account for one in flat]),
+        method="coils" if maps.failed else config.recon.mode,
+        chi2=mean_of_numbers([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True) if problem.live]),
+        map_sets=maps.sets,
+    )
     return Solution(
         coil_imgs=delivered(imgs, ksp),
         mps=maps.first,
-        method="coils" if maps.failed else config.recon.mode,
-        iterations=sum(one.iterations for one in flat),
-        stop_reason=flat[-1].stop_reason,
-        loss=mean_of_numbers([one.loss for one in flat]),
-        refinements=sum(one.refinements for one in flat),
-        refinement_stop=flat[-1].refinement_stop,
-        held_out_chi2=mean_of_numbers([one.held_out for one in flat]),
-        chi2=mean_of_numbers([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True) if problem.live]),
-        map_sets=maps.sets,
-        cautions=(*doubts(imgs, MISFIT), *(caution for each in in_time for caution in each)),
+        account=account,
+        cautions=(*doubts(imgs, MISFIT), *(caution for one in flat for caution in out_of_time(one.account))),
         alone=lambda: [rss(delivered([one.img for one in same], ksp)) for same in zip(*runs, strict=True)],
-        again=again if all(one.refinements for one in flat) else None,
+        again=again if all(one.account.refinements for one in flat) else None,
     )
-
-
-def mean_of_numbers(values: Iterable[float]) -> float:
-    """Mean of those that are not NaN; NaN where there are none."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return sum(numbers) / len(numbers) if numbers else math.nan
 
 
 @dataclass(frozen=True)
@@ -193,13 +166,10 @@ def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, m
     return [Problem(data, CoilFourier(sampling, len(ksp)), ksp, calib)]
 
 
-def _repeated(
-    problems: list[Problem], config: Config, callback: Callback | None, seconds: float, neighbour: Neighbour | None
-) -> list[list[Run]]:
+def _repeated(problems: list[Problem], config: Config, watch: Watch) -> list[list[Run]]:
     """For every problem ``recon.runs`` runs, whose images are to be averaged (paper, section 6)."""
-    share = shares(seconds, len(problems) * config.recon.runs)
-    numbers = range(config.recon.runs)
-    return [[run(problem, config, number, callback, next(share), neighbour) for number in numbers] for problem in problems]
+    parts = watch.parts(len(problems) * config.recon.runs)
+    return [[run(problem, config, number, next(parts)) for number in range(config.recon.runs)] for problem in problems]
 
 
 def _chi2(problem: Problem, img: Tensor) -> float:

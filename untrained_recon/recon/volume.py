@@ -11,15 +11,15 @@ import numpy as np
 import sigpy
 import torch
 
+from untrained_recon.account import Account
 from untrained_recon.cautions import distinct
 from untrained_recon.config import Config
 from untrained_recon.encoding import Encoding
 from untrained_recon.physics.maps import compress
-from untrained_recon.recon.fit.loop import Callback
 from untrained_recon.recon.fit.warm_start import Neighbour
+from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.scale import brought_back, near_one
-from untrained_recon.recon.untrained import mean_of_numbers
 from untrained_recon.sampled import AXES, X, Y, Z, plane_axis
 from untrained_recon.types import BoolArray, ComplexArray, EvidenceMap, FloatArray, KSpace, Reconstruction
 
@@ -29,10 +29,8 @@ ROUNDING = 1e-12
 """Energy relative to the brightest plane's, up to which a plane is taken for the rounding errors of the transform."""
 
 
-def reconstruct_image(
-    data: KSpace, config: Config, device: torch.device, callback: Callback | None = None, seconds: float = math.inf
-) -> Reconstruction:
-    """Reconstruct one image, 2-D or 3-D, of any number of coils; the arguments are those of ``pipeline.reconstruct``.
+def reconstruct_image(data: KSpace, config: Config, device: torch.device, watch: Watch = UNWATCHED) -> Reconstruction:
+    """Reconstruct one image, 2-D or 3-D, of any number of coils; see :func:`~untrained_recon.recon.plane.reconstruct`.
 
     A 3-D image is transformed along an axis in which k-space is complete and reconstructed plane by plane: along z where all
     partitions were acquired, else along the readout. Where no axis is complete (an asymmetric echo with undersampling in y and
@@ -43,26 +41,23 @@ def reconstruct_image(
     Raises:
         NonFiniteError: The image is beyond single precision.
     """
-    start = time.perf_counter()
     data, scale = near_one(data)
     data = compress(data, config.maps.max_coils)
-    return brought_back(_reconstructed(data, config, device, callback, seconds - (time.perf_counter() - start)), scale)
+    return brought_back(_reconstructed(data, config, device, watch), scale)
 
 
-def _reconstructed(data: KSpace, config: Config, device: torch.device, callback: Callback | None, seconds: float) -> Reconstruction:
-    start = time.perf_counter()
+def _reconstructed(data: KSpace, config: Config, device: torch.device, watch: Watch) -> Reconstruction:
     if data.mask.ndim == 2:
-        return reconstruct(data, config, device, callback, seconds)
+        return reconstruct(data, config, device, watch)
+    start = time.monotonic()
     axis = plane_axis(data.mask)
     planes = split(data, axis)
     logger.info("%s: 3-D, reconstructed in %d %s", data.index, len(planes), AXES[axis])
     done: list[Reconstruction] = []
-    neighbour = Neighbour()
-    for n, plane in enumerate(planes):
-        share = (seconds - (time.perf_counter() - start)) / (len(planes) - n)
-        recon = reconstruct(plane, config, device, overall(callback, n, len(planes)), share, neighbour)
+    for plane, part in zip(planes, replace(watch, warm_start=Neighbour()).parts(len(planes)), strict=True):
+        recon = reconstruct(plane, config, device, part)
         done.append(replace(recon, maps=None))  # of all planes they are as large as the volume of every coil
-    return stacked(done, axis, time.perf_counter() - start)
+    return stacked(done, axis, time.monotonic() - start)
 
 
 @dataclass(frozen=True)
@@ -153,34 +148,12 @@ def _plane_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArra
     return scaled
 
 
-def overall(callback: Callback | None, done: int, planes: int) -> Callback | None:
-    """A callback that counts the iterations of all planes, of which some are done."""
-    if callback is None:
-        return None
-    return lambda p: callback(replace(p, iteration=done * p.iterations + p.iteration, iterations=planes * p.iterations))
-
-
 def stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstruction:
-    """One volume of its planes; what is said of it is what holds for most of them, but no fallback stays unsaid."""
-    method, stop_reason, refinement_stop = (
-        Counter(getattr(p, name) for p in planes).most_common(1)[0][0] for name in ("method", "stop_reason", "refinement_stop")
-    )
-    failed = [p for p in planes if p.fallback_reason]
+    """One volume of its planes."""
     return Reconstruction(
         magnitude=np.stack([p.magnitude for p in planes], axis=axis),
         complex_img=np.stack([p.complex_img for p in planes], axis=axis),
-        method=failed[0].method if failed else method,
-        fallback_reason=f"{len(failed)} of {len(planes)} planes: {failed[0].fallback_reason}" if failed else "",
-        iterations=sum(p.iterations for p in planes),
-        stop_reason=stop_reason,
-        loss=mean_of_numbers(p.loss for p in planes),
-        refinements=sum(p.refinements for p in planes),
-        refinement_stop=refinement_stop,
-        held_out_chi2=mean_of_numbers(p.held_out_chi2 for p in planes),
-        chi2=mean_of_numbers(p.chi2 for p in planes),
-        map_sets=max(p.map_sets for p in planes),
-        seconds=seconds,
-        device=planes[0].device,
+        account=replace(Account.merged([p.account for p in planes], "planes"), seconds=seconds),
         spread=_stacked_maps([p.spread for p in planes], axis),
         noise=_stacked_maps([p.noise for p in planes], axis),
         cautions=distinct(caution for p in planes for caution in p.cautions),

@@ -134,15 +134,15 @@ def image_number(index: ImageIndex, encoding: Encoding) -> int:
 
 def _display(kind: str, magnitude: FloatArray, recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
     low, high = (float(v) for v in np.percentile(magnitude, (1, 99.5)))
-    if recon.method in ("maps", "coils", "separate", "direct", "empty"):
-        comment, series = f"un-trained reconstruction ({recon.method})", "UNTRAINED"
+    if recon.account.method in ("maps", "coils", "separate", "direct", "empty"):
+        comment, series = f"un-trained reconstruction ({recon.account.method})", "UNTRAINED"
     else:
-        comment, series = f"reconstruction by {recon.method}, not the un-trained network", recon.method.upper()
-    if recon.fallback_reason:
-        comment = f"CONVENTIONAL FALLBACK {recon.method}, not the un-trained network: {recon.fallback_reason}"
-        series = f"FALLBACK_{recon.method.upper()}"
+        comment, series = f"reconstruction by {recon.account.method}, not the un-trained network", recon.account.method.upper()
+    if recon.account.fallback_reason:
+        comment = f"CONVENTIONAL FALLBACK {recon.account.method}, not the un-trained network: {recon.account.fallback_reason}"
+        series = f"FALLBACK_{recon.account.method.upper()}"
     comment = "; ".join([comment, *(f"CAUTION {caution.code}: {caution}" for caution in recon.cautions)])
-    history = [series, recon.method.upper()]
+    history = [series, recon.account.method.upper()]
     if kind in MAPS:
         comment, series, history = f"{MAPS[kind]}; {comment}", f"{series}_{kind.upper()}", [*history, kind.upper()]
     return {
@@ -185,23 +185,23 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_config_hash": config.hash,
         "untrained_recon_settings": config.changes(),
         "untrained_recon_seed": str(config.seed),
-        "untrained_recon_method": recon.method,
-        "untrained_recon_fallback_reason": recon.fallback_reason,
-        "untrained_recon_iterations": str(recon.iterations),
-        "untrained_recon_stop_reason": recon.stop_reason,
-        "untrained_recon_final_loss": f"{recon.loss:.6g}",
-        "untrained_recon_refinements": str(recon.refinements),
-        "untrained_recon_refinement_stop": recon.refinement_stop,
-        "untrained_recon_held_out_chi2": f"{recon.held_out_chi2:.6g}",
-        "untrained_recon_chi2": f"{recon.chi2:.6g}",
-        "untrained_recon_map_sets": str(recon.map_sets),
+        "untrained_recon_method": recon.account.method,
+        "untrained_recon_fallback_reason": recon.account.fallback_reason,
+        "untrained_recon_iterations": str(recon.account.iterations),
+        "untrained_recon_stop_reason": recon.account.stop_reason,
+        "untrained_recon_final_loss": f"{recon.account.loss:.6g}",
+        "untrained_recon_refinements": str(recon.account.refinements),
+        "untrained_recon_refinement_stop": recon.account.refinement_stop,
+        "untrained_recon_held_out_chi2": f"{recon.account.held_out_chi2:.6g}",
+        "untrained_recon_chi2": f"{recon.account.chi2:.6g}",
+        "untrained_recon_map_sets": str(recon.account.map_sets),
         **{
             f"untrained_recon_{name}": evidence.note if evidence.pixels is not None else f"missing: {evidence.note}"
             for name, evidence in maps.items()
             if evidence is not None
         },
-        "untrained_recon_seconds": f"{recon.seconds:.2f}",
-        "untrained_recon_device": recon.device,
+        "untrained_recon_seconds": f"{recon.account.seconds:.2f}",
+        "untrained_recon_device": recon.account.device,
         "untrained_recon_acceleration": f"{data.acceleration:.3f}",
         "untrained_recon_noise_scan": "applied" if data.prewhitened else "none seen",  # a gadget before ours may have whitened
         "untrained_recon_cautions": [caution.code for caution in recon.cautions],

@@ -8,7 +8,7 @@ import torch
 
 from untrained_recon.config import Config
 from untrained_recon.errors import HostGoneError
-from untrained_recon.recon.fit.loop import Callback, Progress
+from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.volume import reconstruct_image
 from untrained_recon.serving.progress import fit_logger
 from untrained_recon.types import KSpace, Reconstruction
@@ -44,11 +44,14 @@ class LocalJobs:
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`Jobs`."""
-        return self._executor.submit(reconstruct_image, data, config, self._device, self._follow(str(data.index)), seconds)
+        return self._executor.submit(self._reconstruct, data, config, seconds)
 
     def cancel(self, scan: str) -> None:
         """See :class:`Jobs`; there is but one scan, and leaving the context forgets what it has queued."""
         self._unwanted = True
+
+    def _reconstruct(self, data: KSpace, config: Config, seconds: float) -> Reconstruction:
+        return reconstruct_image(data, config, self._device, Watch.of(seconds, self._follow(str(data.index))))
 
     def _follow(self, image: str) -> Callback:
         log = fit_logger(image)

@@ -3,7 +3,7 @@
 import logging
 import time
 
-from untrained_recon.recon.fit.loop import Callback, Progress
+from untrained_recon.recon.fit.watch import Callback, Progress
 
 logger = logging.getLogger(__name__)
 

@@ -140,9 +140,10 @@ class Session:
                         continue
                     finally:
                         feeder.release(data)
-                    self._shares.done(share, recon.seconds)
+                    self._shares.done(share, recon.account.seconds)
                     self._count(recon, time.monotonic() - submitted)
-                    logger.info("%s: %s, %d iterations, %.1f s", data.index, recon.method, recon.iterations, recon.seconds)
+                    done = recon.account
+                    logger.info("%s: %s, %d iterations, %.1f s", data.index, done.method, done.iterations, done.seconds)
                     for caution in recon.cautions:
                         logger.warning("%s: %s: %s", data.index, caution.code, caution)
                     for kind in kinds:
@@ -171,10 +172,10 @@ class Session:
 
     def _count(self, recon: Reconstruction, seconds: float) -> None:
         self.totals["images"] += 1
-        self.totals["fallbacks"] += bool(recon.fallback_reason)
-        self.totals["iterations"] += recon.iterations
-        self.totals["fit_seconds"] += recon.seconds
-        self.totals["wait_seconds"] += max(0.0, seconds - recon.seconds)
+        self.totals["fallbacks"] += bool(recon.account.fallback_reason)
+        self.totals["iterations"] += recon.account.iterations
+        self.totals["fit_seconds"] += recon.account.seconds
+        self.totals["wait_seconds"] += max(0.0, seconds - recon.account.seconds)
 
 
 class _Submitted(NamedTuple):

@@ -62,9 +62,10 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
     """:func:`untrained_recon.recon.volume.reconstruct_image` in a worker."""
     import torch
 
+    from untrained_recon.recon.fit.watch import Watch
     from untrained_recon.recon.volume import reconstruct_image
 
-    recon = reconstruct_image(data, config, torch.device(device), STEP.get(), seconds)
+    recon = reconstruct_image(data, config, torch.device(device), Watch.of(seconds, STEP.get()))
     return replace(recon, maps=None)  # they are large, and images do not take them along
 
 

@@ -167,7 +167,7 @@ def _evaluate_image(
                 yield _failure(key, error)
                 continue
             _save(folder / key.image_path, recon.magnitude)
-            yield Row(key, data.acceleration, recon.seconds, recon.iterations, "", values)
+            yield Row(key, data.acceleration, recon.account.seconds, recon.account.iterations, "", values)
 
 
 def _reconstruct(key: Key, data: KSpace, plan: Plan, folder: Path, device: torch.device, reference: FloatArray) -> Reconstruction:
@@ -177,8 +177,8 @@ def _reconstruct(key: Key, data: KSpace, plan: Plan, folder: Path, device: torch
         save_trace(folder / key.trace_path, points)
     else:
         recon = reconstruct(data, config, device)
-    if recon.fallback_reason:
-        raise FitError(recon.fallback_reason)  # another method's image would be scored under this one's name
+    if recon.account.fallback_reason:
+        raise FitError(recon.account.fallback_reason)  # another method's image would be scored under this one's name
     return recon
 
 

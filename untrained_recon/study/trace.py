@@ -20,7 +20,7 @@ from untrained_recon.metrics import psnr
 from untrained_recon.output import written
 from untrained_recon.physics.maps import estimate_map_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
-from untrained_recon.recon.fit.loop import Progress
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.types import FloatArray, KSpace, Reconstruction
 
@@ -53,9 +53,10 @@ def traced(data: KSpace, config: Config, device: torch.device, truth: FloatArray
     if config.recon.method != "network" or config.recon.mode == "separate" or config.recon.runs > 1:
         raise ConfigError("quality against time can be followed with recon.method network, one run, and not with mode separate")
     tracer = _Tracer(data, config, device, truth)
-    recon = reconstruct(data, config, device, tracer)
+    recon = reconstruct(data, config, device, Watch(follow=tracer))
     seconds = tracer.seconds()
-    return replace(recon, seconds=seconds), [*tracer.points, Point(seconds, psnr(recon.magnitude, truth))]
+    points = [*tracer.points, Point(seconds, psnr(recon.magnitude, truth))]
+    return replace(recon, account=replace(recon.account, seconds=seconds)), points
 
 
 def seconds_to(points: Sequence[Point], quality: float) -> float:

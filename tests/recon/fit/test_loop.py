@@ -8,7 +8,8 @@ from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import CoilFourier, fft2
-from untrained_recon.recon.fit.loop import FitResult, Progress, fit, radial_weight
+from untrained_recon.recon.fit.loop import FitResult, fit, radial_weight
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.networks import ConvDecoder, to_complex
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ def test_the_loss_falls_and_the_image_explains_the_data(settings: dict[str, obje
     operator, ksp = problem()
     losses: list[float] = []
     network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
-    result = fit(network, operator, ksp, FitConfig(iterations=200, **settings), lambda p: losses.append(p.loss))  # type: ignore[arg-type]
+    result = fit(network, operator, ksp, FitConfig(iterations=200, **settings), Watch(follow=lambda p: losses.append(p.loss)))  # type: ignore[arg-type]
     assert len(losses) == result.iterations == 200
     assert result.stop_reason == "iterations"
     assert result.loss == losses[-1] < 0.1 * losses[0]
@@ -80,7 +81,7 @@ def test_a_callback_follows_and_stops_the_fit() -> None:
         return progress.iteration < 5
 
     network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
-    result = fit(network, operator, ksp, FitConfig(iterations=30), callback)
+    result = fit(network, operator, ksp, FitConfig(iterations=30), Watch(follow=callback))
     assert (result.iterations, result.stop_reason) == (5, "callback")
     assert [p.iteration for p in seen] == [1, 2, 3, 4, 5]
     assert math.isfinite(seen[-1].loss)
@@ -125,7 +126,7 @@ def test_a_fit_ends_when_its_residual_is_down_to_the_noise() -> None:
     network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
     noise = 0.5 * float(ksp.abs().square().mean().sqrt())
     settings = FitConfig(iterations=500, discrepancy=0.8)
-    result = fit(network, operator, ksp, settings, follow, noise=noise)
+    result = fit(network, operator, ksp, settings, Watch(follow=follow), noise=noise)
     assert result.stop_reason == "discrepancy"
     assert residuals[-1] <= 0.8 * noise**2 < residuals[-2]
     assert run(operator, ksp, iterations=40, discrepancy=0.8).stop_reason == "iterations"  # the noise is not known

@@ -7,7 +7,8 @@ from tests.doubles.helpers import random_complex
 from untrained_recon.config import ComputeConfig, FitConfig, NetworkConfig
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import Sense, fft2
-from untrained_recon.recon.fit.loop import Progress, fit
+from untrained_recon.recon.fit.loop import fit
+from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.networks import ImageGenerator, build_network
 from untrained_recon.recon.networks.compute import arithmetic, precision
 
@@ -59,7 +60,7 @@ def losses(compute: ComputeConfig, iterations: int = 20) -> torch.Tensor:
         course.append(progress.loss)
 
     with arithmetic(compute, CPU):
-        fit(network, Sense(mps, mask), fft2(mps * img) * mask, FitConfig(iterations=iterations), record)
+        fit(network, Sense(mps, mask), fft2(mps * img) * mask, FitConfig(iterations=iterations), Watch(follow=record))
     return torch.tensor(course)
 
 

@@ -6,12 +6,13 @@ from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import Sense
 from untrained_recon.physics.uncertainty import uncertainty
 from untrained_recon.recon.fit.held_out import held_out, held_out_error
-from untrained_recon.recon.fit.loop import Progress
+from untrained_recon.recon.fit.watch import Progress, Watch
+from untrained_recon.recon.refine.prior import CollaborativeFilter
 from untrained_recon.recon.refine.steps import FIRST, LAST, refine
 from untrained_recon.types import BoolArray
 
 SHAPE = (64, 64)
-IN_PHASE = torch.ones(SHAPE, dtype=torch.complex64)
+PRIOR = CollaborativeFilter(torch.ones(SHAPE, dtype=torch.complex64))
 
 
 def problem(noise: float) -> tuple[Sense, torch.Tensor, torch.Tensor, BoolArray]:
@@ -35,9 +36,9 @@ def test_refinement_takes_aliasing_and_noise_away_wherever_it_starts() -> None:
     operator, ksp, truth, calib_mask = problem(0.02)
     error = uncertainty(operator, ksp, ksp, calib_mask)
     start = operator.adjoint(ksp)
-    found = refine(operator, ksp, start, IN_PHASE, error, 25).img
+    found = refine(operator, ksp, start, PRIOR, error, 25).img
     assert relative(found, truth) < 0.4 * relative(start, truth)
-    other = refine(operator, ksp, truth, IN_PHASE, error, 25).img
+    other = refine(operator, ksp, truth, PRIOR, error, 25).img
     assert relative(found, other) < 0.5 * relative(start, truth)
 
 
@@ -47,11 +48,11 @@ def test_what_is_held_out_is_predicted_first_and_used_in_the_end() -> None:
     held = held_out(operator.mask.numpy(), 0.2, torch.Generator().manual_seed(0))
     assert held is not None
     start = operator.adjoint(ksp * ~held)
-    found = refine(operator, ksp, start, IN_PHASE, error, 30, held=held)
+    found = refine(operator, ksp, start, PRIOR, error, 30, held=held)
     assert found.stop_reason == "discrepancy"
     assert found.held_out < 0.6 * held_out_error(operator(start), ksp, held)
     assert held_out_error(operator(found.img), ksp, held) < 0.9 * found.held_out
-    assert relative(found.img, truth) < 1.1 * relative(refine(operator, ksp, start, IN_PHASE, error, 30).img, truth)
+    assert relative(found.img, truth) < 1.1 * relative(refine(operator, ksp, start, PRIOR, error, 30).img, truth)
 
 
 def test_a_callback_follows_and_stops_the_refinement() -> None:
@@ -62,7 +63,7 @@ def test_a_callback_follows_and_stops_the_refinement() -> None:
         seen.append(progress)
         return progress.iteration < 3
 
-    found = refine(operator, ksp, truth, IN_PHASE, 0.1, 25, callback=callback)
+    found = refine(operator, ksp, truth, PRIOR, 0.1, 25, Watch(follow=callback))
     assert (found.iterations, found.stop_reason) == (3, "callback")
     assert [(p.stage, p.iteration, p.iterations) for p in seen] == [("refine", n, 25) for n in (1, 2, 3)]
     assert torch.equal(seen[-1].img, found.img)
@@ -75,7 +76,7 @@ def test_two_sets_of_maps_are_refined_together() -> None:
     operator = Sense(torch.stack([single.mps * left, single.mps * (1 - left)]), single.mask)  # each set sees one half
     error = uncertainty(operator, ksp, ksp, calib_mask)
     assert error == pytest.approx(uncertainty(single, ksp, ksp, calib_mask), rel=1e-4)
-    found = refine(operator, ksp, operator.adjoint(ksp), IN_PHASE, error, 25).img
+    found = refine(operator, ksp, operator.adjoint(ksp), PRIOR, error, 25).img
     assert found.shape == (2, *SHAPE)
     assert relative(found[0] * left + found[1] * (1 - left), truth) < 0.5 * relative(single.adjoint(ksp), truth)
 
@@ -86,12 +87,12 @@ def test_refinement_scales_with_the_data() -> None:
     for scale in (1.0, 2.0**-20):
         scaled = scale * ksp
         error = uncertainty(operator, scaled, scaled, calib_mask)
-        found.append(refine(operator, scaled, operator.adjoint(scaled), IN_PHASE, error, 5).img / scale)
+        found.append(refine(operator, scaled, operator.adjoint(scaled), PRIOR, error, 5).img / scale)
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-4)
 
 
 def test_out_of_time_the_threshold_is_down_at_once() -> None:
     operator, ksp, truth, _ = problem(0.02)
-    late = refine(operator, ksp, truth, IN_PHASE, 0.1, 25, 1e-9)
+    late = refine(operator, ksp, truth, PRIOR, 0.1, 25, Watch.of(0.0))
     assert (late.iterations, late.stop_reason) == (1, "time budget")
-    torch.testing.assert_close(late.img, refine(operator, ksp, truth, IN_PHASE, 0.1 * LAST / FIRST, 1).img)
+    torch.testing.assert_close(late.img, refine(operator, ksp, truth, PRIOR, 0.1 * LAST / FIRST, 1).img)

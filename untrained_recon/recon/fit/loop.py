@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,34 +13,12 @@ from untrained_recon.errors import FitError
 from untrained_recon.physics.operators import CoilFourier, Sense
 from untrained_recon.recon.fit.optimisers import StepSizes, build_optimiser
 from untrained_recon.recon.fit.recorded import recorded
+from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
 from untrained_recon.recon.networks import ImageGenerator, to_complex
 
 LOOK = {"cpu": 1, "cuda": 10}  # iterations from look to look whether the fit is to end; to look is to wait for a GPU
 
 FINISHED, DISCREPANCY, OUT_OF_TIME, CALLBACK = "iterations", "discrepancy", "time budget", "callback"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """State of a running reconstruction.
-
-    Attributes:
-        stage: ``fit`` or ``refine``.
-        iteration: Iterations of the stage done.
-        iterations: Most that the stage may take.
-        loss: Squared residual relative to the data.
-        img: complex ``operator.ishape`` without gradients, the present image in the units of the data.
-    """
-
-    stage: str
-    iteration: int
-    iterations: int
-    loss: float
-    img: Tensor
-
-
-Callback = Callable[[Progress], bool | None]
-"""Called after every iteration, of a fit on a GPU after every :data:`LOOK`; returning False ends it with the image at hand."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +43,7 @@ def fit(
     operator: CoilFourier | Sense,
     ksp: Tensor,
     settings: FitConfig,
-    callback: Callback | None = None,
-    seconds: float = math.inf,
+    watch: Watch = UNWATCHED,
     steps: StepSizes | None = None,
     held: Tensor | None = None,
     noise: float = 0.0,
@@ -84,8 +60,7 @@ def fit(
         ksp: complex ``operator.oshape``, the measurement y; zero where not sampled.
         settings: Optimiser, iterations, step size, schedule and weighting. ``gd-a`` fits twice: with Adam to record its step sizes,
             then from the same start with gradient descent that follows them.
-        callback: See :data:`Callback`.
-        seconds: Time after which the image is taken as it is.
+        watch: Time after which the image is taken as it is, and who follows.
         steps: Takes the step sizes of an Adam fit.
         held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.recon.fit.held_out.held_out`.
         noise: Standard deviation of the complex noise in ``ksp``, for ``settings.discrepancy``; 0: not known.
@@ -98,15 +73,14 @@ def fit(
         FitError: The loss became NaN or infinite.
     """
     _settle_vector_math()
-    deadline = time.monotonic() + seconds
     if settings.optimiser != "gd-a":
-        return _descend(network, operator, ksp, settings, callback, deadline, steps, held, noise)
+        return _descend(network, operator, ksp, settings, watch, steps, held, noise)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
     with_adam = settings.model_copy(update={"optimiser": "adam"})
-    result = _descend(first, operator, ksp, with_adam, callback, deadline, recorded, held, noise)
+    result = _descend(first, operator, ksp, with_adam, watch, recorded, held, noise)
     if result.stop_reason not in (FINISHED, DISCREPANCY):
         return result
-    return _descend(network, operator, ksp, settings, callback, deadline, recorded, held, noise)
+    return _descend(network, operator, ksp, settings, watch, recorded, held, noise)
 
 
 def _descend(
@@ -114,8 +88,7 @@ def _descend(
     operator: CoilFourier | Sense,
     ksp: Tensor,
     settings: FitConfig,
-    callback: Callback | None,
-    deadline: float,
+    watch: Watch,
     steps: StepSizes | None,
     held: Tensor | None,
     noise: float,
@@ -150,18 +123,17 @@ def _descend(
         if steps is not None and isinstance(optimiser, torch.optim.Adam):
             steps.record(optimiser)
         schedule.step()
-        if iteration % look and iteration < settings.iterations and time.monotonic() <= deadline:
+        if iteration % look and iteration < settings.iterations and not watch.passed():
             continue
         loss = float(objective)
         if not math.isfinite(loss):
             raise FitError(f"the loss became {loss} at iteration {iteration}; lower fit.lr (now {settings.lr:g})")
         if settings.keep == "lowest-loss" and loss < lowest:
             lowest, kept = loss, img.clone()
-        if callback is not None and callback(Progress("fit", iteration, settings.iterations, loss, img / scale)) is False:
+        if watch.followed and watch.stops(Progress("fit", iteration, settings.iterations, loss, img / scale)):
             stop_reason = CALLBACK
             break
-        now = time.monotonic()
-        if now + (now - begun) / iteration > deadline:  # another one would end too late
+        if (time.monotonic() - begun) / iteration > watch.left():  # another one would end too late
             stop_reason = OUT_OF_TIME
             break
         if enough > 0 and float(_energy(residual)) <= enough:

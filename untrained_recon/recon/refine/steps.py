@@ -1,4 +1,4 @@
-"""Refinement of an image: steps towards the data, each followed by collaborative filtering, as a plug-and-play prior
+"""Refinement of an image: steps towards the data, each followed by a filter, as a plug-and-play prior
 [Venkatakrishnan et al., GlobalSIP 2013; Kamilov et al., IEEE SPL 24:1872, 2017].
 """
 
@@ -6,17 +6,18 @@ import math
 import time
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from untrained_recon.physics.operators import CoilFourier, Sense
 from untrained_recon.recon.fit.held_out import held_out_error
-from untrained_recon.recon.fit.loop import CALLBACK, DISCREPANCY, OUT_OF_TIME, Callback, Progress
-from untrained_recon.recon.refine.collaborative import denoise, find_groups
+from untrained_recon.recon.fit.loop import CALLBACK, DISCREPANCY, OUT_OF_TIME
+from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
+from untrained_recon.recon.refine.prior import Prior
 
 FIRST, AGAIN, LAST = 5.0, 1.5, 0.5  # thresholds in units of the uncertainty
 FALLING = 0.67  # share of the steps without what is held out, if anything is
 REGROUP = 10
+LEAST_S = 1e-9  # seconds, where none are left
 MOST_MOMENTUM = 0.7  # more lets the filter and the data pull against each other
 
 
@@ -41,35 +42,32 @@ def refine(
     operator: CoilFourier | Sense,
     ksp: Tensor,
     img: Tensor,
-    phase: Tensor,
+    prior: Prior,
     error: float,
     iterations: int,
-    seconds: float = math.inf,
+    watch: Watch = UNWATCHED,
     held: Tensor | None = None,
-    callback: Callback | None = None,
     first: float = FIRST,
 ) -> Refined:
     """Accelerated proximal gradient steps on ``½ ‖A x - y‖²`` with the filter as the proximal map.
 
-    Real and imaginary part are filtered each on its own, with the phase of the object taken out. The threshold
-    falls geometrically from ``first`` to :data:`LAST` times ``error``, with the steps or with the time, whichever runs faster:
-    it ends where the image explains the data as well as noise and maps allow. Held-out samples are left aside for the first
-    :data:`FALLING` of the steps; then the threshold falls once more from :data:`AGAIN`, with all samples. The constants were chosen
-    on eight fully sampled scans at 4- and 8-fold acceleration, with random and with regular lines.
+    The filter's level, its threshold, falls geometrically from ``first`` to :data:`LAST` times ``error``, with the steps or with
+    the time, whichever runs faster: it ends where the image explains the data as well as noise and maps allow. Held-out samples are
+    left aside for the first :data:`FALLING` of the steps; then the threshold falls once more from :data:`AGAIN`, with all samples.
+    The constants were chosen on eight fully sampled scans at 4- and 8-fold acceleration, with random and with regular lines.
 
     Args:
         operator: Forward model A, of norm at most 1 but for the weights of its mask.
         ksp: complex ``operator.oshape``, the measurement y with the same weights; zero where not sampled.
         img: complex ``operator.ishape``, where to start.
-        phase: complex ``operator.ishape``, see :func:`~untrained_recon.recon.refine.phase.image_phase`.
+        prior: The filter.
         error: See :func:`~untrained_recon.physics.uncertainty.uncertainty`.
         iterations: Number of steps.
-        seconds: Time for them.
+        watch: Time for them, and who follows.
         held: bool ``(n_y, n_x)``, samples to hold out at first, see :func:`~untrained_recon.recon.fit.held_out.held_out`.
-        callback: Follows and may stop the refinement.
         first: The first threshold, in units of ``error``.
     """
-    start, split = time.monotonic(), 1.0 if held is None else FALLING
+    start, seconds, split = time.monotonic(), max(watch.left(), LEAST_S), 1.0 if held is None else FALLING
     seen = None if held is None else ~held
     norm, energy = float(operator.mask.max()) ** 2, ksp.abs().square().sum()
     state, held_error, stop_reason, iteration = _State(img), math.nan, DISCREPANCY, 0
@@ -82,15 +80,14 @@ def refine(
             held_error, seen = held_out_error(operator(state.img), ksp, held), None
             state = _State(state.img)
         if iteration % REGROUP == 0:
-            groups = find_groups(_parts(phase.conj() * state.img))
+            prior.prepare(state.img)
         residual = operator(state.ahead) - ksp
         residual = residual if seen is None else residual * seen
         step = state.ahead - operator.adjoint(residual) / norm
-        filtered = denoise(_parts(phase.conj() * step), groups, error * _threshold(done, split, first))
-        state.move(phase * torch.complex(*filtered.reshape(2, *img.shape)))
-        if callback is not None:
+        state.move(prior(step, error * _threshold(done, split, first)))
+        if watch.followed:
             loss = float(residual.abs().square().sum() / energy)
-            if callback(Progress("refine", iteration + 1, iterations, loss, state.img)) is False:
+            if watch.stops(Progress("refine", iteration + 1, iterations, loss, state.img)):
                 stop_reason = CALLBACK
                 break
         longest = max(longest, time.monotonic() - begun)
@@ -116,8 +113,3 @@ class _State:
 def _threshold(done: float, split: float, first: float) -> float:
     first, part = (first, done / split) if done < split or split == 1 else (AGAIN, (done - split) / (1 - split))
     return first * (LAST / first) ** part
-
-
-def _parts(img: Tensor) -> Tensor:
-    """Real and imaginary parts of all images: ``(2 * n, n_y, n_x)``."""
-    return torch.view_as_real(img).movedim(-1, 0).reshape(-1, *img.shape[-2:])

@@ -97,7 +97,7 @@ def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
         config = context.config(PRESET, {"seed": seed})
         kept = folder / f"{path.name}-{config.digest()}.npy"
         if not kept.exists():
-            write_array(kept, solve(data, config, context.device, None, float("inf")).coil_imgs.cpu().numpy())
+            write_array(kept, solve(data, config, context.device).coil_imgs.cpu().numpy())
         runs.append(np.load(kept))
     return truth(ksp, data.encoding), np.stack(runs)
 
