@@ -1,13 +1,15 @@
 # `make demo`: simulate a scan, reconstruct it, show the pictures. `make test`: all checks. Both set up .venv first.
+# `make test-bare`: the tests without any extra. `make test-oldest`: that with the oldest libraries allowed, and Python 3.10 if it is there.
 # `make docs`: build the pages in docs/ into build/docs.
 # `make docker-test`: build the container images and run them; fails where nothing here can build.
 
 PYTHON ?= python3
+OLDEST ?= $(shell command -v python3.10 || echo $(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check format docker-test docs clean
+.PHONY: demo test test-bare test-oldest check format docker-test docs clean
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
@@ -19,6 +21,12 @@ demo: $(VENV)/installed
 
 test: check
 	$(BIN)/python -m pytest
+
+test-bare: build/bare/installed
+	build/bare/bin/python -m pytest
+
+test-oldest: build/oldest/installed
+	build/oldest/bin/python -m pytest
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -42,9 +50,19 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,service,dev]'
 	touch $@
 
+build/bare/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/bare
+	build/bare/bin/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+build/oldest/installed: pyproject.toml constraints-oldest.txt
+	$(OLDEST) -m venv build/oldest
+	build/oldest/bin/pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
+	touch $@
+
 $(VENV)/docs: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) build/docs
+	rm -rf $(VENV) $(DEMO) build

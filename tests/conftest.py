@@ -3,6 +3,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded, see gadgets
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,19 @@ from untrained_recon.phantom.simulation import Simulation, simulate
 
 DATA = Path(os.environ.get("UNTRAINED_RECON_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+NEEDS = {
+    "pandas": ["study/test_evaluate.py", "study/test_reproduce.py", "bench/quality", "bench/test_deepinv.py"],
+    "compose_spec": ["test_docker.py"],
+}
+MISSING = [module for module in NEEDS if find_spec(module) is None]
+collect_ignore = [path for module in MISSING for path in NEEDS[module]]
+
 SMALL = Simulation(shape=(64, 48), coils=4, accel=2, acs=16, pattern="equispaced", slices=2, noise=0.01, seed=1)
+
+
+def pytest_report_header() -> list[str]:
+    """Which tests are left out for want of an extra."""
+    return [f"{module} is not installed: without {', '.join(NEEDS[module])}" for module in MISSING]
 
 
 @pytest.fixture(scope="session")
