@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -59,6 +59,7 @@ def _known_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
     paths = []
     for name, field in section.model_fields.items():
         paths.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            paths += _known_paths(field.annotation, f"{prefix}{name}.")
+        kind = field.annotation
+        if isinstance(kind, type) and not get_args(kind) and issubclass(kind, BaseModel):  # list[int] is a type in Python 3.10
+            paths += _known_paths(kind, f"{prefix}{name}.")
     return paths
