@@ -18,6 +18,7 @@ import torch
 from untrained_recon.files.raw import RawFile
 from untrained_recon.phantom.simulation import Simulation, header
 from untrained_recon.physics.operators import LinearOperator
+from untrained_recon.scan.document import write_document
 from untrained_recon.types import ComplexArray
 from untrained_recon.wire import ACQUISITION, CLOSE, CONFIG, ERROR, HEADER, IMAGE, WAVEFORM, configuration_xml
 
@@ -40,8 +41,7 @@ def assert_adjoint(operator: LinearOperator) -> None:
 
 
 def header_xml(settings: Simulation) -> bytes:
-    xml: str = ismrmrd.xsd.ToXML(header(settings))
-    return xml.encode()
+    return write_document(header(settings))
 
 
 def acquisition(data: ComplexArray, line: int = 0, flags: Iterable[int] = (), **header: Any) -> ismrmrd.Acquisition:

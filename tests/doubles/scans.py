@@ -12,6 +12,7 @@ from ismrmrd import xsd
 
 from tests.doubles.helpers import acquisition
 from untrained_recon.phantom.head import coil_maps, head
+from untrained_recon.scan.document import write_document
 from untrained_recon.types import BoolArray, ComplexArray, FloatArray
 
 Size = tuple[int, int, int]
@@ -62,8 +63,7 @@ def header_of(*protocols: Protocol, **sections: Any) -> bytes:
         encoding=[protocol.element() for protocol in protocols],
         **sections,
     )
-    xml: str = xsd.ToXML(document)
-    return xml.encode()
+    return write_document(document)
 
 
 def _space(matrix: Size, fov: Length) -> xsd.encodingSpaceType:

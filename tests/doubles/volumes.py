@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from untrained_recon.encoding import Encoding, ImageIndex
+from untrained_recon.scan.document import write_document
 from untrained_recon.scan.elements import encoding_element
 from untrained_recon.types import ComplexArray
 
@@ -37,8 +38,7 @@ def fastmri_header(n_y: int, n_x: int, crop: int, acquired: int, oversampling: f
         ),
         encoding=[encoding_element(encoding, 0, acquired - 1)],
     )
-    xml: str = ismrmrd.xsd.ToXML(document)
-    return xml.encode()
+    return write_document(document)
 
 
 def write_fastmri_file(path: Path, ksp: npt.NDArray[Any], header: bytes | None = None) -> Path:

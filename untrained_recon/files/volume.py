@@ -12,6 +12,7 @@ from ismrmrd import xsd
 
 from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.errors import NonFiniteError, RawFileError
+from untrained_recon.scan.document import write_document
 from untrained_recon.scan.elements import encoding_element
 from untrained_recon.scan.header import parse_document
 from untrained_recon.types import BoolArray, ComplexArray
@@ -155,5 +156,4 @@ def header_for(volume: Volume, encoding: Encoding, lines: BoolArray) -> bytes:
     counts = ImageIndex(1, 1, len(volume), 1, 1, 1, 1)
     rows = np.flatnonzero(lines) - len(lines) // 2 + encoding.center_y
     document.encoding = [encoding_element(replace(encoding, counts=counts), int(rows[0]), int(rows[-1]))]
-    xml: str = xsd.ToXML(document)
-    return xml.encode()
+    return write_document(document)

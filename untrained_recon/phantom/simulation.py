@@ -15,6 +15,7 @@ from untrained_recon.files.writer import RawWriter
 from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.output import require_place, save_array, written
 from untrained_recon.phantom.head import coil_covariance, coil_maps, draw_noise, head
+from untrained_recon.scan.document import write_document
 from untrained_recon.scan.elements import encoding_element
 from untrained_recon.scan.noise import covariance, prewhiten
 from untrained_recon.types import BoolArray, ComplexArray, FloatArray
@@ -90,7 +91,7 @@ def _write_raw(
 ) -> tuple[list[FloatArray], list[FloatArray]]:
     """Write the raw file, and return the truths of its slices: as they are, and prewhitened where there is noise."""
     truth, truth_white = [], []
-    xml = xsd.ToXML(header(settings)).encode()
+    xml = write_document(header(settings))
     with RawWriter(path, xml, settings.slices, SLICE_GAP * SLICE_MM, DWELL_US) as writer:
         if noise_scan is not None:
             writer.noise(noise_scan)

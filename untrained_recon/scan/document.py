@@ -13,12 +13,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ismrmrd import xsd
+from xsdata.formats.dataclass.context import XmlContext
+from xsdata.formats.dataclass.serializers import XmlSerializer
+from xsdata.formats.dataclass.serializers.config import SerializerConfig
 from xsdata.models.datatype import XmlDate, XmlTime
 
 from untrained_recon.errors import HeaderError
 from untrained_recon.text.xml import parse_xml
 
 ROOT = "ismrmrdHeader"
+NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 PRIVATE = "subjectInformation"  # its values are not for logs
 WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -50,6 +54,12 @@ def read_document(xml: bytes) -> tuple[Any, Notes]:
         raise HeaderError(f"the ISMRMRD header cannot be parsed: it begins with <{name}>, not with <{ROOT}>")
     notes: Notes = {}
     return _bound(root, xsd.ismrmrdHeader, "", notes), notes
+
+
+def write_document(document: Any) -> bytes:
+    """XML of a document of ``ismrmrd.xsd``; its own writer fails in ismrmrd 1.14.0 with the xsdata of today."""
+    serializer = XmlSerializer(config=SerializerConfig(encoding="ascii", indent=" "), context=XmlContext())
+    return serializer.render(document, ns_map={"": NAMESPACE}).encode()
 
 
 def _local(element: ElementTree.Element) -> str:

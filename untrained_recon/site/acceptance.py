@@ -13,7 +13,6 @@ from typing import Literal
 
 import ismrmrd
 import numpy as np
-from ismrmrd import xsd
 
 from untrained_recon.errors import GadgetMissingError, ReplayError
 from untrained_recon.host.chain import Input, Output, chain_xml
@@ -22,6 +21,7 @@ from untrained_recon.host.exchange import Item as Sent
 from untrained_recon.host.exchange import exchange, query, server_connection
 from untrained_recon.phantom.simulation import Simulation
 from untrained_recon.phantom.simulation import header as simulated_header
+from untrained_recon.scan.document import write_document
 from untrained_recon.site.cases import Case, CaseFile, Item
 from untrained_recon.site.findings import Finding, Outcome, check, magnitudes
 from untrained_recon.wire import configuration_xml
@@ -86,7 +86,7 @@ def probe(target: Target) -> None:
         UnreachableError: Nothing answers.
         GadgetMissingError: Something else answers.
     """
-    config, header = target.config("acquisitions", {"config": NO_SUCH_PRESET}), xsd.ToXML(simulated_header(PROBE)).encode()
+    config, header = target.config("acquisitions", {"config": NO_SUCH_PRESET}), write_document(simulated_header(PROBE))
     outcome = play(target, config, header, [])
     if "ConfigError" not in outcome.error or NO_SUCH_PRESET not in outcome.error:
         raise GadgetMissingError(

@@ -20,6 +20,7 @@ from untrained_recon.errors import ConfigError
 from untrained_recon.files.raw import RawFile
 from untrained_recon.output import write_array
 from untrained_recon.phantom.simulation import Simulation, simulate
+from untrained_recon.scan.document import write_document
 from untrained_recon.types import FloatArray
 
 Item: TypeAlias = ismrmrd.Acquisition | ismrmrd.Waveform
@@ -158,7 +159,7 @@ def _waveform(header: bytes, items: list[Item]) -> Scan:
 def _one_slice_promised(header: bytes, items: list[Item]) -> Scan:
     parsed = xsd.CreateFromDocument(header)
     parsed.encoding[0].encodingLimits.slice.maximum = 0
-    return xsd.ToXML(parsed).encode(), items
+    return write_document(parsed), items
 
 
 def _reversed_order(header: bytes, items: list[Item]) -> Scan:
