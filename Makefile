@@ -1,5 +1,6 @@
 # `make demo`: simulate a scan, reconstruct it, show the pictures. `make test`: all checks. Both set up .venv first.
 # `make test-bare`: the tests without any extra. `make test-oldest`: that with the oldest libraries allowed, and Python 3.10 if it is there.
+# `make test-wheel`: the wheel in an environment of its own, without extras, from another folder.
 # `make docs`: build the pages in docs/ into build/docs.
 # `make docker-test`: build the container images and run them; fails where nothing here can build.
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-bare test-oldest check format docker-test docs clean
+.PHONY: demo test test-bare test-oldest test-wheel check format docker-test docs clean
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)
@@ -24,6 +25,9 @@ test: check
 
 test-bare: build/bare/installed
 	build/bare/bin/python -m pytest
+
+test-wheel:
+	tests/wheel.sh $(PYTHON)
 
 test-oldest: build/oldest/installed
 	build/oldest/bin/python -m pytest
