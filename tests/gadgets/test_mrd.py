@@ -185,7 +185,7 @@ def test_lines_and_columns_are_counted_backwards_about_the_centre(shape: tuple[i
     centre = (shape[0] // 2, shape[1] // 2)
     pixels[centre] = 1
     pixels[centre[0] + 1, centre[1] + 2] = 2
-    image = ismrmrd.Image.from_array(pixels, transpose=False, slice=3)
+    image = ismrmrd.Image.from_array(pixels, transpose=False, slice=3, image_series_index=1)
     keys = ("DataRole", "ImageComment", "ImageProcessingHistory", "SeqDescription")
     image.meta = {**{f"GADGETRON_{key}": "x" for key in keys}, "GADGETRON_WindowCenter": "1", "GADGETRON_WindowWidth": "2"}
     made = siemens_image(image, 10.0)

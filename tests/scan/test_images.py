@@ -12,7 +12,8 @@ from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import doubts, image_number, series_index, to_image
+from untrained_recon.scan.images import doubts, image_number, to_image
+from untrained_recon.scan.series import series_index
 from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
 
 CONFIG = load_config("fast", {"seed": "7"})

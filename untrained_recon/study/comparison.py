@@ -18,7 +18,7 @@ from untrained_recon.output import NO_INPUTS, Inputs, make_folder, written
 from untrained_recon.recon.conventional.baselines import zero_filled
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import counters_of
+from untrained_recon.scan.series import counters_of
 from untrained_recon.types import FloatArray
 
 ERROR_GAIN = 5
