@@ -15,9 +15,12 @@ def test_numbers_are_their_own_and_leave_room_for_the_next_encoding_space() -> N
 
 def test_what_was_asked_for_is_expected_and_evidence_may_be_missing() -> None:
     assert expected_series(load_config("fast")) == possible_series(load_config("fast")) == ["magnitude"]
-    more = load_config("fast", {"output.complex": "true", "recon.runs": "2", "evidence.spread": "true", "evidence.replicas": "4"})
-    assert expected_series(more) == ["magnitude", "complex"]
-    assert possible_series(more) == ["magnitude", "complex", "spread", "noise"]
+    more = load_config(
+        "fast",
+        {"output.complex": "true", "output.phase": "true", "recon.runs": "2", "evidence.spread": "true", "evidence.replicas": "4"},
+    )
+    assert expected_series(more) == ["magnitude", "complex", "phase"]
+    assert possible_series(more) == ["magnitude", "complex", "spread", "noise", "phase"]
 
 
 @pytest.mark.parametrize("kind", SERIES)

@@ -102,7 +102,8 @@ def image_number(index: ImageIndex, encoding: Encoding) -> int:
 
 def _display(kind: str, pixels: Pixels, recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
     row = SERIES[kind]
-    low, high = row.limits or (float(v) for v in np.percentile(np.abs(pixels), (1, 99.5)))
+    low, high = (float(v) for v in np.percentile(np.abs(pixels), (1, 99.5)))
+    window = dict(zip(WINDOW, (f"{(low + high) / 2:.6g}", f"{high - low:.6g}"), strict=True)) if row.limits is None else {}
     if recon.method in ("maps", "coils", "separate", "direct", "empty"):
         comment, series = f"un-trained reconstruction ({recon.method})", "UNTRAINED"
     else:
@@ -119,8 +120,7 @@ def _display(kind: str, pixels: Pixels, recon: Reconstruction, header: Header) -
         "GADGETRON_ImageComment": f"{header.protocol_name} {comment}".strip(),
         "GADGETRON_SeqDescription": f"_{series}",
         "GADGETRON_ImageProcessingHistory": history,
-        "GADGETRON_WindowCenter": f"{(low + high) / 2:.6g}",
-        "GADGETRON_WindowWidth": f"{high - low:.6g}",
+        **window,
         "GADGETRON_ScaleRatio": "1",
     }
 

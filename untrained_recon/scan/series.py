@@ -1,9 +1,11 @@
 """The series that leave the gadget, one row each: what they hold, when they are wanted, and what they say of themselves."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import ismrmrd
+import numpy as np
 
 from untrained_recon.config import Config
 from untrained_recon.encoding import ImageIndex
@@ -26,7 +28,8 @@ class Series:
         image_type: ``ISMRMRD_IMTYPE_…``.
         role: ``GADGETRON_DataRole``. What is not an image is evidence for the reader of one.
         comment: What it says of itself, before what is said of the reconstruction; the series is named after it then.
-        limits: Between which the pixels lie, where they are not in the units of the magnitude; it is what a display shows.
+        limits: Between which the pixels lie, where they are no brightness. They state no window then: gadgets downstream make
+            integers of them (of phases from 0 to 4096) and leave the window as it is.
     """
 
     number: int
@@ -63,6 +66,14 @@ SERIES = {
         lambda recon: _pixels(recon.noise),
         role="STD_MAP",
         comment="NOISE MAP: standard deviation of the magnitude by the noise of the samples; bias and other errors are not in it",
+    ),
+    "phase": Series(
+        4,
+        lambda config: config.output.phase,
+        lambda recon: np.angle(recon.complex_img),
+        image_type=ismrmrd.IMTYPE_PHASE,
+        comment="PHASE in radians, but for that of the sensitivities",
+        limits=(-math.pi, math.pi),
     ),
 }
 """All kinds by their names, in the order in which they leave."""
