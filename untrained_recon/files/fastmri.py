@@ -12,10 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import HeaderError, RawFileError, UnsupportedScanError
 from untrained_recon.files.sampling import truth
 from untrained_recon.files.support import SupportedVolume
-from untrained_recon.files.volume import Volume, cropping, header_for, lines_within_limits, require
+from untrained_recon.files.volume import Volume, header_for, lines_within_limits, require
 from untrained_recon.output import HDF5Output
 from untrained_recon.scan.header import parse_header
 from untrained_recon.types import ComplexArray
@@ -60,7 +61,7 @@ class FastMriVolume(SupportedVolume):
         self._ksp = ksp
         n_x, n_y = ksp.shape[-2:]
         self.shape = (ksp.shape[1] if ksp.ndim == 4 else 1, n_y, n_x)
-        self.encoding = cropping((n_y, n_x), KNEE_CROP, (1.0, 1.0, 1.0))
+        self.encoding = Encoding.of((n_y, n_x), KNEE_CROP)
         self._take_header()
         if "mask" in self._file:
             mask = np.squeeze(np.asarray(self._file["mask"]))
@@ -83,7 +84,7 @@ class FastMriVolume(SupportedVolume):
         _, n_y, n_x = self.shape
         fov = found.encoded_fov
         voxel = fov[0], fov[1] / found.encoded_shape[0], fov[2] / found.encoded_shape[1]
-        self.encoding = cropping((n_y, n_x), found.recon_shape, voxel)
+        self.encoding = Encoding.of((n_y, n_x), found.recon_shape, voxel)
         if found.encoded_shape != (n_y, n_x):
             logger.warning("%s: 'ismrmrd_header' is for a matrix %s, 'kspace' is %s", self.path, found.encoded_shape, (n_y, n_x))
             return
