@@ -1,6 +1,7 @@
 """Quality against time: what the points are, and that looking costs no time of the reconstruction's."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +59,17 @@ def test_a_point_is_the_quality_of_what_would_be_delivered(scan: tuple[KSpace, F
     only_one = {"fit.iterations": "1", "fit.keep": "lowest-loss", "refine.iterations": "0", "recon.mode": mode}
     _, (first, last) = traced(scan[0], config(**only_one), CPU, scan[1])
     assert first.psnr == pytest.approx(last.psnr, abs=1e-3)
+
+
+def test_maps_that_are_known_and_several_sets_are_those_of_the_delivery(scan: tuple[KSpace, FloatArray]) -> None:
+    data, reference = scan
+    known = coil_maps((64, 48), 4).astype(np.complex64)
+    known /= np.linalg.norm(known, axis=0)
+    only_one = {"fit.iterations": "1", "fit.keep": "lowest-loss", "refine.iterations": "0"}
+    for given, more in ((known[None], {}), (None, {"maps.sets": "2"})):
+        recon, (first, last) = traced(replace(data, maps=given), config(**only_one, **more), CPU, reference)
+        assert recon.account.map_sets == int(more.get("maps.sets", "1"))
+        assert first.psnr == pytest.approx(last.psnr, abs=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["maps", "coils"])
