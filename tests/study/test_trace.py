@@ -12,11 +12,11 @@ import torch
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import ConfigError
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
 from untrained_recon.phantom.head import coil_maps, head
-from untrained_recon.physics.operators import fft2
+from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study import trace
 from untrained_recon.study.trace import Point, load_trace, save_trace, seconds_to, traced
@@ -32,7 +32,7 @@ def scan(tmp_path: Path) -> tuple[KSpace, FloatArray]:
     )
     with open_volume(tmp_path / "head.npy") as volume:
         data = sample(volume[0], Sampling("random", 3, 14).lines(64, "head"), volume, 0)
-        return data, truth(volume[0], volume.encoding)
+        return data, rss_image(volume[0], volume.encoding)
 
 
 def config(**settings: str) -> Config:

@@ -14,10 +14,10 @@ import numpy as np
 
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import HeaderError, RawFileError, UnsupportedScanError
-from untrained_recon.files.sampling import truth
 from untrained_recon.files.support import SupportedVolume
 from untrained_recon.files.volume import Volume, header_for, lines_within_limits, require
 from untrained_recon.output import HDF5Output
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.scan.header import parse_header
 from untrained_recon.types import ComplexArray
 
@@ -118,7 +118,7 @@ def write_fastmri(volume: Volume, path: Path) -> None:
         rss = f.create_dataset("reconstruction_rss", (len(volume), *encoding.recon_shape[::-1]), np.float32)
         for item, data in enumerate(volume):
             ksp[item] = data.swapaxes(1, 2)
-            rss[item] = truth(data, encoding).T
+            rss[item] = rss_image(data, encoding).T
         imgs = rss[:]
         f["ismrmrd_header"] = header_for(volume, encoding, volume.lines(0))
         f.attrs.update(max=imgs.max(), norm=np.linalg.norm(imgs), patient_id="", acquisition=_protocol(volume))
