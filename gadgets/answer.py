@@ -10,7 +10,8 @@ import ismrmrd
 from gadgets.connection import GadgetConnection
 from gadgets.writers import image_array_bytes
 from untrained_recon.encoding import ImageIndex
-from untrained_recon.scan.images import counters_of, for_array, possible_series
+from untrained_recon.scan.images import for_array
+from untrained_recon.scan.series import counters_of, possible_series
 from untrained_recon.serving.jobs import Jobs
 from untrained_recon.serving.session import Session
 from untrained_recon.types import KSpace

@@ -19,13 +19,15 @@ from gadgets.connection import GadgetConnection, properties_of
 from gadgets.readers import skip_text
 from gadgets.service import Protocol
 from untrained_recon.errors import ProtocolError, UnsupportedScanError
+from untrained_recon.scan.images import WINDOW
+from untrained_recon.scan.series import series_of
 from untrained_recon.site.openrecon import SETTINGS
 from untrained_recon.wire import ACQUISITION, IMAGE, TEXT
 
 logger = logging.getLogger(__name__)
 
 UNNAMED = ("", "openrecon")  # what Open Recon sends as the configuration's name, whatever the image is
-MAX_PIXEL = 4095
+GREYS = 4096  # 12 bits
 BRIGHT = 2048  # the 99.9th percentile of a scan's first image; later ones may be twice as bright
 DISPLAY = ("DataRole", "ImageComment", "ImageProcessingHistory")
 
@@ -121,18 +123,25 @@ def parameters_of(text: bytes) -> dict[str, str]:
 def siemens_image(image: ismrmrd.Image, scale: float) -> ismrmrd.Image:
     """The image as a scanner takes it.
 
-    Magnitudes become 12 bit integers. Lines and columns are counted against phase and read direction, about the same centre, as
+    What is not complex becomes 12 bit integers: in units of the magnitude by ``scale``, else what lies between the limits of its
+    series from 0 to the largest. Lines and columns are counted against phase and read direction, about the same centre, as
     Siemens' own reconstruction counts them and as the reference server does.
 
     Args:
         image: From :func:`untrained_recon.scan.images.to_image`.
-        scale: Factor for the pixels.
+        scale: Factor for pixels in the units of the magnitude.
     """
+    limits = series_of(image).limits
+    if limits is None:
+        offset, window = 0.0, [scale * float(image.meta[name]) for name in WINDOW]
+    else:
+        scale = GREYS / (limits[1] - limits[0])
+        offset, window = -scale * limits[0], [GREYS / 2, GREYS]
     pixels = scale * image.data
     for axis in (-2, -1):
         pixels = np.roll(np.flip(pixels, axis), 1 - pixels.shape[axis] % 2, axis)
     if not np.iscomplexobj(pixels):
-        pixels = np.clip(np.rint(pixels), 0, MAX_PIXEL).astype(np.uint16)
+        pixels = np.clip(np.rint(pixels + offset), 0, GREYS - 1).astype(np.uint16)
     made = ismrmrd.Image.from_array(np.ascontiguousarray(pixels), transpose=False)
     head = image.getHead()
     head.data_type = made.data_type
@@ -143,9 +152,10 @@ def siemens_image(image: ismrmrd.Image, scale: float) -> ismrmrd.Image:
         **{name: old[f"GADGETRON_{name}"] for name in DISPLAY},
         "SeriesDescription": old["GADGETRON_SeqDescription"],
         "SequenceDescriptionAdditional": old["GADGETRON_SeqDescription"].lstrip("_"),
-        "WindowCenter": f"{scale * float(old['GADGETRON_WindowCenter']):.0f}",
-        "WindowWidth": f"{scale * float(old['GADGETRON_WindowWidth']):.0f}",
+        "WindowCenter": f"{window[0]:.0f}",
+        "WindowWidth": f"{window[1]:.0f}",
         "GADGETRON_ScaleRatio": f"{scale:.6g}",
+        **({"GADGETRON_ScaleOffset": f"{offset:.6g}"} if offset else {}),
         "ImageRowDir": [f"{value:.9f}" for value in head.read_dir],
         "ImageColumnDir": [f"{value:.9f}" for value in head.phase_dir],
         "Keep_image_geometry": "1",

@@ -19,7 +19,7 @@ from untrained_recon.errors import EncodingError, NoiseError, NonFiniteError, Pa
 from untrained_recon.failures import Failures
 from untrained_recon.phantom.simulation import Simulation, simulate
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import counters_of
+from untrained_recon.scan.series import counters_of
 from untrained_recon.types import Reconstruction
 from untrained_recon.wire import CLOSE
 

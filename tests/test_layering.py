@@ -1,6 +1,8 @@
 """What each folder may import; a new module needs no entry here, a new folder does."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,13 @@ def test_the_rooms_of_reconstruction_build_on_each_other(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=name)
 def test_the_command_line_answers_at_once(path: Path) -> None:
     assert not {n.split(".")[0] for n in imports(path, top_level=True)} & HEAVY
+
+
+def test_the_hosts_side_loads_no_torch_by_whatever_it_imports() -> None:
+    """A process that only plays bytes is there at once."""
+    modules = [f"untrained_recon.{name(path)}" for path in sorted((PACKAGE / "host").glob("[!_]*.py"))]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -13,7 +13,7 @@ from untrained_recon import errors
 from untrained_recon.cautions import SENTENCES
 from untrained_recon.cli.main import cli as commands
 from untrained_recon.config import DEFAULT_PRESET, load_config, preset_names
-from untrained_recon.scan.images import SERIES
+from untrained_recon.scan.series import SERIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -37,8 +37,8 @@ def test_the_page_of_settings_is_what_is_generated() -> None:
 def test_presets_series_and_the_picture_are_there() -> None:
     for name in preset_names():
         assert f"`{name}`" in text(DOCS / "configuration.md")
-    for number in SERIES.values():
-        assert f"| `image_{number}` |" in text(DOCS / "researcher.md")
+    for series in SERIES.values():
+        assert f"| `image_{series.number}` |" in text(DOCS / "researcher.md")
     assert "docs/demo.png" in text(ROOT / "README.md")
     assert (DOCS / "demo.png").exists()
 

@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 StepLimits = tuple[int, int]
@@ -49,6 +49,8 @@ class Encoding:
         gain: Factor on the images, which keeps their values where less k-space is fitted than the header's matrix holds.
         refusal: Why no readout of this space can be taken, to be raised for one that comes; the other values mean nothing then.
         shutter: Whether ``z`` and ``y`` were sampled within an ellipse, as in most 3-D scans, and the corners are to stay empty.
+        on_grid: k-space is as large as ``encoded_shape``: no readout has oversampling to be removed, and what lies beyond the field
+            of view of the images is cut from the images.
     """
 
     encoded_shape: tuple[int, int]
@@ -68,18 +70,58 @@ class Encoding:
     gain: float = 1.0
     refusal: Exception | None = None
     shutter: bool = False
+    on_grid: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        matrix: tuple[int, int],
+        recon_shape: tuple[int, int] | None = None,
+        voxel_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> "Encoding":
+        """That of k-space on a grid, whose images are cut to the middle of the field of view, without interpolation.
+
+        Args:
+            matrix: ``(n_y, n_x)`` of the k-space.
+            recon_shape: ``(y, x)`` of the images; cut to ``matrix`` where larger, and the same by default.
+            voxel_mm: Size of a voxel ``(z, y, x)``.
+        """
+        recon_y, recon_x = (min(pair) for pair in zip(recon_shape or matrix, matrix, strict=True))
+        z, y, x = voxel_mm
+        return cls(
+            encoded_shape=matrix,
+            recon_shape=(recon_y, recon_x),
+            encoded_fov=(z, y * matrix[0], x * matrix[1]),
+            recon_fov=(z, y * recon_y, x * recon_x),
+            center_y=matrix[0] // 2,
+            counts=ImageIndex(1, 1, 1, 1, 1, 1, 1),
+            separate_calibration=False,
+            acceleration=1.0,
+            on_grid=True,
+        )
+
+    def gridded(self) -> "Encoding":
+        """That of the k-space that is made of its readouts: without their oversampling."""
+        if self.on_grid:
+            return self
+        z, y, _ = self.encoded_fov
+        return replace(self, encoded_shape=self.image_shape, encoded_fov=(z, y, self.recon_fov[2]), on_grid=True)
 
     @property
     def image_shape(self) -> tuple[int, int]:
         """Matrix ``(y, x)`` of the k-space that is fitted: encoded lines, readout without its oversampling."""
-        n_y, n_x = self.encoded_shape
-        return n_y, max(1, round(n_x * self.recon_fov[2] / self.encoded_fov[2]))
+        return self.encoded_shape if self.on_grid else (self.encoded_shape[0], self.crop_shape[1])
 
     @property
     def crop_shape(self) -> tuple[int, int]:
         """Matrix ``(y, x)`` that covers the reconstructed field of view at the acquired resolution."""
-        n_y, n_x = self.image_shape
-        return max(1, round(n_y * self.recon_fov[1] / self.encoded_fov[1])), n_x
+        (n_y, n_x), (_, *encoded), (_, *recon) = self.encoded_shape, self.encoded_fov, self.recon_fov
+        return within(n_y, encoded[0], recon[0]), within(n_x, encoded[1], recon[1])
+
+
+def within(n: int, fov: float, recon_fov: float) -> int:
+    """How many of ``n`` pixels across a field of view lie within that of the images."""
+    return max(1, round(n * recon_fov / fov))
 
 
 @dataclass(frozen=True)

@@ -116,10 +116,15 @@ def nrmse(img: FloatArray, truth: FloatArray) -> float:
     return float(np.linalg.norm(match_scale(img, truth) - truth) / np.linalg.norm(truth))
 
 
-def psnr(img: FloatArray, truth: FloatArray) -> float:
-    """PSNR in dB of a whole image in the convention :data:`OURS`, without the other measures and their cost."""
-    scaled, exact = normalise(np.asarray(img, np.float64), np.asarray(truth, np.float64), OURS.normalisation)
-    return _psnr(float(np.mean((scaled - exact) ** 2)), float(exact.max()))
+def psnr(img: FloatArray, truth: FloatArray, convention: Convention = OURS) -> float:
+    """PSNR in dB of a whole image, without the other measures and their cost."""
+    scaled, exact = normalise(np.asarray(img, np.float64), np.asarray(truth, np.float64), convention.normalisation)
+    return psnr_of(float(np.mean((scaled - exact) ** 2)), float(exact.max()))
+
+
+def psnr_of(mse: float, data_range: float) -> float:
+    """PSNR in dB by the mean squared error."""
+    return 10 * math.log10(data_range**2 / mse) if mse > 0 else math.inf
 
 
 def match_scale(img: FloatArray, truth: FloatArray) -> FloatArray:
@@ -177,11 +182,7 @@ def _scores(imgs: Array, truths: Array, convention: Convention, region: Region) 
     else:
         vif = np.mean([_vif(i, t, float(t.mean())) for i, t in zip(imgs, truths, strict=True)])
     ms_ssim = math.nan if region == "foreground" else _ms_ssim(imgs, truths, data_range)
-    return float(vif), ms_ssim, _ssim(imgs, truths, data_range, mask), _psnr(mse, data_range), nmse, math.sqrt(nmse)
-
-
-def _psnr(mse: float, data_range: float) -> float:
-    return 10 * math.log10(data_range**2 / mse) if mse > 0 else math.inf
+    return float(vif), ms_ssim, _ssim(imgs, truths, data_range, mask), psnr_of(mse, data_range), nmse, math.sqrt(nmse)
 
 
 def _ssim(imgs: Array, truths: Array, data_range: float, mask: BoolArray) -> float:

@@ -28,14 +28,10 @@ def calibration_block(mask: BoolArray, widest: int) -> tuple[int, int]:
 
 
 def _centred_run(lines: BoolArray, widest: int) -> int:
-    n = len(lines)
-    run = 0
-    for length in range(1, min(n, widest) + 1):
-        start = n // 2 - length // 2
-        if not lines[start : start + length].all():
-            break
-        run = length
-    return run
+    """The largest length L <= ``widest`` such that ``[n // 2 - L // 2, n // 2 - L // 2 + L)`` is True throughout."""
+    centre = len(lines) // 2
+    below, above = (int(np.argmin(np.append(side, False))) for side in (lines[:centre][::-1], lines[centre:]))
+    return min(2 * below + 1, 2 * above, widest)
 
 
 def calibration_width(mask: BoolArray) -> int:
@@ -47,13 +43,7 @@ def calibration_width(mask: BoolArray) -> int:
     Returns:
         The largest w such that ``[n // 2 - w // 2, n // 2 - w // 2 + w)`` is sampled on both axes; 0 without the centre.
     """
-    width = 0
-    for w in range(1, min(mask.shape) + 1):
-        start_y, start_x = (n // 2 - w // 2 for n in mask.shape)
-        if not mask[start_y : start_y + w, start_x : start_x + w].all():
-            break
-        width = w
-    return width
+    return min(calibration_block(mask, min(mask.shape)))
 
 
 def plane_axis(mask: BoolArray) -> int:

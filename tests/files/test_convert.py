@@ -20,10 +20,10 @@ from untrained_recon.errors import ConfigError, NonFiniteError, RawFileError
 from untrained_recon.files.cfl import read_cfl
 from untrained_recon.files.convert import Format, convert
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import truth
 from untrained_recon.host.monitor import Monitor
 from untrained_recon.host.replay import replay
 from untrained_recon.masks import Sampling, acs_lines
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_document, parse_header
 from untrained_recon.types import ComplexArray, KSpace
@@ -65,8 +65,8 @@ def test_fastmri_to_raw_keeps_samples_header_and_image(tmp_path: Path) -> None:
         assert after.shape == (3, 36, 32)
         for item in range(2):
             np.testing.assert_array_equal(after.lines(item), before.lines(item))
-            img = truth(before[item], before.encoding)
-            np.testing.assert_allclose(truth(after[item], after.encoding), img, rtol=1e-4, atol=1e-5)
+            img = rss_image(before[item], before.encoding)
+            np.testing.assert_allclose(rss_image(after[item], after.encoding), img, rtol=1e-4, atol=1e-5)
 
 
 def test_fastmri_to_raw_is_exact_through_assembling_without_oversampling(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_fastmri_file_holds_the_image_that_its_users_compare_with(tmp_path: Pa
         assert copy.recon_shape == (32, 32)
         assert copy.lines(0).sum() == 30
         rss = f["reconstruction_rss"][:]
-        np.testing.assert_allclose(rss[1], truth(copy[1], copy.encoding).T, rtol=1e-6)
+        np.testing.assert_allclose(rss[1], rss_image(copy[1], copy.encoding).T, rtol=1e-6)
         assert (f.attrs["max"], f.attrs["acquisition"]) == (rss.max(), "AXT2")
         assert f.attrs["norm"] == pytest.approx(np.linalg.norm(rss))
 
@@ -176,7 +176,7 @@ def test_the_command_converts_and_its_file_replays(tmp_path: Path) -> None:
     with Monitor(Console(file=io.StringIO())) as monitor:
         (image,) = replay(tmp_path / "raw.h5", tmp_path / "out.h5", {"config": "fast", "device": "cpu"}, monitor)
     with open_volume(source) as volume:
-        np.testing.assert_allclose(image.data[0, 0], truth(volume[0], volume.encoding), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(image.data[0, 0], rss_image(volume[0], volume.encoding), rtol=1e-3, atol=1e-4)
     assert convert_command(source, tmp_path / "less.h5", "--accel", 2, "--acs", 12).exit_code == 0
     refused = convert_command(tmp_path / "less.h5", tmp_path / "less.npy").exception
     assert isinstance(refused, RawFileError)

@@ -15,10 +15,11 @@ from untrained_recon.config import load_config
 from untrained_recon.errors import EncodingError, HeaderError, NoImagingDataError, NonFiniteError, RawFileError
 from untrained_recon.files.cfl import write_cfl
 from untrained_recon.files.open import find_volumes, open_volume
-from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import nrmse
 from untrained_recon.phantom.simulation import simulate
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.recon.methods import CPU
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.types import ComplexArray, FloatArray
@@ -41,7 +42,7 @@ def test_a_fastmri_file_is_transposed_and_its_images_are_cut(tmp_path: Path) -> 
         for item, data in enumerate(slices):
             assert data.dtype == np.complex64
             np.testing.assert_array_equal(data, ksp[item].transpose(0, 2, 1))
-        img = truth(slices[0], volume.encoding)
+        img = rss_image(slices[0], volume.encoding)
     np.testing.assert_allclose(img.T, numpy_rss(ksp[0])[16:48, 2:34], rtol=1e-5)  # fastMRI's centre crop of (x, y)
 
 
@@ -81,7 +82,7 @@ def test_a_raw_file_is_read_as_it_is_assembled(tmp_path: Path, noise: float) -> 
     simulate(path, dataclasses.replace(SMALL, accel=1, noise=noise))
     with open_volume(path) as volume:
         assert (len(volume), volume.shape, volume.recon_shape) == (2, (4, 64, 48), (64, 48))
-        imgs = [truth(ksp, volume.encoding) for ksp in volume]
+        imgs = [rss_image(ksp, volume.encoding) for ksp in volume]
         assert not volume.transposed
     expected = np.load(path.with_suffix(".truth_white.npy" if noise else ".truth.npy"))
     for img, full in zip(imgs, expected, strict=True):
@@ -110,7 +111,7 @@ def test_arrays_are_read_slice_by_slice(tmp_path: Path) -> None:
         with open_volume(tmp_path / name) as volume:
             assert (len(volume), volume.shape, volume.recon_shape) == (len(expected), (2, 8, 10), (8, 10))
             np.testing.assert_array_equal(np.stack(list(volume)), expected)
-            np.testing.assert_allclose(truth(volume[0], volume.encoding), numpy_rss(ksp[0]), rtol=1e-5)
+            np.testing.assert_allclose(rss_image(volume[0], volume.encoding), numpy_rss(ksp[0]), rtol=1e-5)
             with pytest.raises(IndexError, match=f"{name} has {len(expected)} images"):
                 volume[len(expected)]
 
@@ -126,7 +127,7 @@ def test_a_sampled_slice_is_what_the_pipeline_takes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data.mask, np.repeat((lines & volume.lines(1))[:, None], 64, axis=1))
         np.testing.assert_array_equal(data.ksp, np.where(data.mask, ksp, 0))
         recon = reconstruct(data, config, CPU)
-        assert recon.magnitude.shape == truth(ksp, volume.encoding).shape == (32, 32)
+        assert recon.magnitude.shape == rss_image(ksp, volume.encoding).shape == (32, 32)
         with pytest.raises(RawFileError, match=r"knee\.h5: the mask has shape \(32,\), the k-space 36 lines"):
             sample(ksp, lines[:32], volume, 1)
     ksp = random_ksp((3, 36, 64))
@@ -134,13 +135,13 @@ def test_a_sampled_slice_is_what_the_pipeline_takes(tmp_path: Path) -> None:
     with open_volume(tmp_path / "full.npy") as volume:
         recon = reconstruct(sample(volume[0], np.ones(36, bool), volume, 0), config, CPU)
         assert recon.account.method == "direct"
-        np.testing.assert_allclose(recon.magnitude, truth(ksp, volume.encoding), rtol=1e-5)
+        np.testing.assert_allclose(recon.magnitude, rss_image(ksp, volume.encoding), rtol=1e-5)
 
 
 def test_real_arrays_and_raw_files_agree(shared: Callable[[str], Path]) -> None:
     with open_volume(shared("kspace/brain16_gre.npy")) as array, open_volume(shared("raw/brain16_full.h5")) as raw:
         np.testing.assert_array_equal(array[0], raw[0])
-        np.testing.assert_allclose(truth(raw[0], raw.encoding), np.load(shared("raw/brain16_full.truth.npy"))[0], rtol=1e-4)
+        np.testing.assert_allclose(rss_image(raw[0], raw.encoding), np.load(shared("raw/brain16_full.truth.npy"))[0], rtol=1e-4)
     with open_volume(shared("kspace/ge_frfse.npy")) as array, open_volume(shared("raw/ge_frfse_phantom_8ch_3slice.h5")) as raw:
         for expected, found in zip(array, raw, strict=True):
             np.testing.assert_array_equal(found, expected)

@@ -135,6 +135,20 @@ def test_complex_images_keep_their_type(service: Service, scan: Scan) -> None:
     assert [image.data.dtype for image in answer.images] == [np.uint16, np.complex64] * 2
 
 
+def test_phases_keep_their_sign_in_12_bits(service: Service, scan: Scan) -> None:
+    both = parameters(**{"output.complex": True, "output.phase": True})
+    answer = talk(service, name("fast"), text(HEADER, scan[0]), both, *map(message, scan[1]))
+    assert [image.image_type for image in answer.images[:3]] == [1, 5, 2]
+    complex_image, phase = answer.images[1:3]
+    assert phase.data.dtype == np.uint16
+    meta = phase.meta
+    radians = (phase.data - float(meta["GADGETRON_ScaleOffset"])) / float(meta["GADGETRON_ScaleRatio"])
+    assert radians.min() < -3
+    np.testing.assert_allclose(radians, np.angle(complex_image.data), atol=2 * np.pi / 4096)
+    assert (meta["WindowCenter"], meta["WindowWidth"]) == ("2048", "4096")
+    assert "GADGETRON_ScaleOffset" not in answer.images[0].meta
+
+
 @pytest.mark.parametrize(
     ("messages", "error"),
     [
@@ -185,7 +199,7 @@ def test_lines_and_columns_are_counted_backwards_about_the_centre(shape: tuple[i
     centre = (shape[0] // 2, shape[1] // 2)
     pixels[centre] = 1
     pixels[centre[0] + 1, centre[1] + 2] = 2
-    image = ismrmrd.Image.from_array(pixels, transpose=False, slice=3)
+    image = ismrmrd.Image.from_array(pixels, transpose=False, slice=3, image_series_index=1)
     keys = ("DataRole", "ImageComment", "ImageProcessingHistory", "SeqDescription")
     image.meta = {**{f"GADGETRON_{key}": "x" for key in keys}, "GADGETRON_WindowCenter": "1", "GADGETRON_WindowWidth": "2"}
     made = siemens_image(image, 10.0)

@@ -13,7 +13,8 @@ from untrained_recon.config import ScanConfig, load_config
 from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import doubts, image_number, series_index, to_image
+from untrained_recon.scan.images import WINDOW, doubts, image_number, to_image
+from untrained_recon.scan.series import series_index
 from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
 
 CONFIG = load_config("fast", {"seed": "7"})
@@ -80,6 +81,16 @@ def test_complex_images_are_a_series_of_their_own(scan: tuple[Header, list[KSpac
     assert image.data.dtype == np.complex64
     assert (image.image_type, image.image_series_index) == (ismrmrd.IMTYPE_COMPLEX, 2)
     assert series_index("complex", encoding=1) == 12
+
+
+def test_phases_are_radians_and_state_no_window(scan: tuple[Header, list[KSpace]]) -> None:
+    header, slices = scan
+    found = dataclasses.replace(recon(), complex_img=np.exp(1j * np.linspace(-3, 3, 64 * 48)).reshape(64, 48).astype(np.complex64))
+    image = to_image("phase", found, slices[0], header, CONFIG)
+    assert (image.image_type, image.image_series_index, image.data.dtype) == (ismrmrd.IMTYPE_PHASE, 5, np.float32)
+    np.testing.assert_allclose(image.data.ravel(), np.linspace(-3, 3, 64 * 48), atol=1e-6)
+    assert image.meta["GADGETRON_SeqDescription"] == "_UNTRAINED_PHASE"
+    assert not set(WINDOW) & set(image.meta)
 
 
 def test_meta_says_what_downstream_gadgets_read_and_how_the_image_was_made(scan: tuple[Header, list[KSpace]]) -> None:

@@ -10,8 +10,9 @@ from tests.doubles.helpers import acquisition, header_xml
 from tests.doubles.scans import Protocol, header_of
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import EncodingError, NonFiniteError
+from untrained_recon.scan.gridding import to_grid
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.readout import Readout, place, to_grid
+from untrained_recon.scan.readout import Readout, place
 from untrained_recon.types import ComplexArray
 
 ENCODING = parse_header(header_xml(SMALL)).encodings[0]  # 64 lines, readout 96 of which 48 are kept

@@ -14,10 +14,9 @@ from untrained_recon.cli.main import cli
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError, MissingExtraError, RawFileError
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import truth
 from untrained_recon.masks import Sampling
 from untrained_recon.phantom.head import coil_maps, head
-from untrained_recon.physics.operators import fft2
+from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study.evaluate import RESULTS, Plan, earlier, evaluate
 from untrained_recon.study.page import write_report
@@ -313,7 +312,7 @@ def test_low_resolution_keeps_the_field_of_view(files: Path) -> None:
     with open_volume(files / "one.npy") as full:
         low = LowResolution(full, 32)
         assert (low.shape, low.recon_shape) == ((4, 32, 32), (32, 32))
-        fine, coarse = truth(full[0], full.encoding), truth(low[0], low.encoding)
+        fine, coarse = rss_image(full[0], full.encoding), rss_image(low[0], low.encoding)
         # the same object at the same place: its profile along y, sampled half as densely
         assert np.corrcoef(fine[::2].sum(1), coarse.sum(1))[0, 1] > 0.97
         assert LowResolution(full, 1000).shape == full.shape

@@ -1,6 +1,7 @@
 """Quality against time: what the points are, and that looking costs no time of the reconstruction's."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,11 @@ import torch
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import ConfigError
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
 from untrained_recon.phantom.head import coil_maps, head
-from untrained_recon.physics.operators import fft2
+from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study import trace
 from untrained_recon.study.trace import Point, load_trace, save_trace, seconds_to, traced
@@ -31,7 +32,7 @@ def scan(tmp_path: Path) -> tuple[KSpace, FloatArray]:
     )
     with open_volume(tmp_path / "head.npy") as volume:
         data = sample(volume[0], Sampling("random", 3, 14).lines(64, "head"), volume, 0)
-        return data, truth(volume[0], volume.encoding)
+        return data, rss_image(volume[0], volume.encoding)
 
 
 def config(**settings: str) -> Config:
@@ -58,6 +59,17 @@ def test_a_point_is_the_quality_of_what_would_be_delivered(scan: tuple[KSpace, F
     only_one = {"fit.iterations": "1", "fit.keep": "lowest-loss", "refine.iterations": "0", "recon.mode": mode}
     _, (first, last) = traced(scan[0], config(**only_one), CPU, scan[1])
     assert first.psnr == pytest.approx(last.psnr, abs=1e-3)
+
+
+def test_maps_that_are_known_and_several_sets_are_those_of_the_delivery(scan: tuple[KSpace, FloatArray]) -> None:
+    data, reference = scan
+    known = coil_maps((64, 48), 4).astype(np.complex64)
+    known /= np.linalg.norm(known, axis=0)
+    only_one = {"fit.iterations": "1", "fit.keep": "lowest-loss", "refine.iterations": "0"}
+    for given, more in ((known[None], {}), (None, {"maps.sets": "2"})):
+        recon, (first, last) = traced(replace(data, maps=given), config(**only_one, **more), CPU, reference)
+        assert recon.account.map_sets == int(more.get("maps.sets", "1"))
+        assert first.psnr == pytest.approx(last.psnr, abs=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["maps", "coils"])

@@ -48,7 +48,8 @@ def reconstruct_file(
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.recon.volume import reconstruct_image
     from untrained_recon.scan.header import parse_header
-    from untrained_recon.scan.images import pixels_of, possible_series, series_index, to_image
+    from untrained_recon.scan.images import to_images
+    from untrained_recon.scan.series import possible_series
 
     chosen = load_config(config, **given(device, seed), **settings)
     where = pick_device(chosen.device)
@@ -61,11 +62,8 @@ def reconstruct_file(
         with RawFile(Path(path)) as raw, image_file(Path(output), raw.header, {"the raw data": Path(path)}) as out:
             header = parse_header(raw.header)
             for data in scan:
-                recon = recons[data.index]
-                for kind in possible_series(chosen):
-                    if pixels_of(kind, recon) is not None:
-                        image = to_image(kind, recon, data, header, chosen)
-                        out.append_image(series_index(kind, data.index.encoding) - 1, image)
+                for image in to_images(possible_series(chosen), recons[data.index], data, header, chosen):
+                    out.append_image(image.image_series_index - 1, image)
     return recons
 
 

@@ -136,7 +136,5 @@ def _kspace(ksp: ComplexArray, mask: BoolArray, maps: ComplexArray | None, prewh
     """An image without a header: a voxel of 1 mm, delivered as large as it was acquired."""
     n_y, n_x = mask.shape
     sampled = np.where(mask, ksp, 0)
-    fov = (1.0, float(n_y), float(n_x))
-    encoding = Encoding((n_y, n_x), (n_y, n_x), fov, fov, n_y // 2, ImageIndex(1, 1, 1, 1, 1, 1, 1), False, 1.0)
     index = ImageIndex(0, 0, number, 0, 0, 0, 0)
-    return KSpace(sampled, mask, sampled, mask, index, encoding, None, prewhitened, maps=maps)
+    return KSpace(sampled, mask, sampled, mask, index, Encoding.of((n_y, n_x)), None, prewhitened, maps=maps)

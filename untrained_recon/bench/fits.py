@@ -171,10 +171,8 @@ def phantom(case: Case, number: int = 0) -> tuple[KSpace, np.ndarray]:
     noise = rng.standard_normal((2, case.coils, n_y, n_x), np.float32)
     full = fft2(torch.from_numpy(true_maps(case) * img)).numpy() + noise[0] + 1j * noise[1]
     ksp = np.where(mask, full, 0).astype(np.complex64)
-    once = ImageIndex(1, 1, 1, 1, 1, 1, 1)
-    encoding = Encoding(case.shape, case.shape, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), n_y // 2, once, False, float(ACCELERATION))
     index = ImageIndex(0, 0, number, 0, 0, 0, 0)
-    return KSpace(ksp, mask, ksp, mask, index, encoding, None, prewhitened=True), np.abs(img)
+    return KSpace(ksp, mask, ksp, mask, index, Encoding.of(case.shape), None, prewhitened=True), np.abs(img)
 
 
 def iteration_flops(case: Case) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from untrained_recon.bench.device import now, peak_memory, seconds
 from untrained_recon.bench.fits import PLAIN, Case, PlainSense, phantom, plain_fit
 from untrained_recon.config import Config, FitConfig, NetworkConfig
+from untrained_recon.metrics import psnr_of
 from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import rss
 from untrained_recon.recon.conventional import baselines
@@ -51,7 +52,8 @@ class Stopwatch:
         self.stages.append(progress.stage)
         self.times.append(self._elapsed)
         if self.truth is not None and self.mps is not None:
-            self.scores.append(_psnr(rss(self.mps * progress.img), self.truth))
+            error = rss(self.mps * progress.img) - self.truth
+            self.scores.append(psnr_of(float(error.square().mean()), float(self.truth.max())))
         self._since = now(self.device)
 
     def stop(self) -> float:
@@ -142,7 +144,3 @@ def _paper(data: KSpace, settings: NetworkConfig, mps: Tensor, iterations: int, 
     with arithmetic(PLAIN, device):
         follow(1)  # warms up
         return follow(iterations)
-
-
-def _psnr(magnitude: Tensor, truth: Tensor) -> float:
-    return 20 * math.log10(float(truth.max() / (magnitude - truth).square().mean().sqrt()))

@@ -150,6 +150,7 @@ class OutputConfig(Section):
     """What leaves the gadget besides the magnitude series."""
 
     complex: bool = Field(False, description="also send a coil-combined complex series")
+    phase: bool = Field(False, description="also send a series of its phase, float32 radians")
     form: Literal["auto", "images", "arrays"] = Field(
         "auto", description="images, or complex image arrays for further gadgets; auto: arrays for ReconData, else images"
     )

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.cfl import DIMS, map_cfl, write_cfl_parts
 from untrained_recon.files.support import SupportedVolume
-from untrained_recon.files.volume import Volume, cropping, require
+from untrained_recon.files.volume import Volume, require
 from untrained_recon.types import ComplexArray
 
 BART_SLICES = 13  # BART's dimension for slices
@@ -27,7 +28,7 @@ class ArrayVolume(SupportedVolume):
         self._array = array
         n_coils, n_y, n_x = array.shape[1:]
         self.shape = (n_coils, n_y, n_x)
-        self.encoding = cropping((n_y, n_x), (n_y, n_x), (1.0, 1.0, 1.0))
+        self.encoding = Encoding.of((n_y, n_x))
 
     def __len__(self) -> int:
         return len(self._array)

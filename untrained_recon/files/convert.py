@@ -1,8 +1,9 @@
 """k-space from one file format to another: one reader (:func:`~untrained_recon.files.open.open_volume`), one writer each."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +24,30 @@ from untrained_recon.output import save_array, written
 logger = logging.getLogger(__name__)
 
 Format = Literal["raw", "fastmri", "npy", "cfl"]
-FORMATS: dict[str, Format] = {".h5": "raw", ".npy": "npy", ".cfl": "cfl"}
-WRITERS = {"raw": write_raw, "fastmri": write_fastmri, "npy": write_npy, "cfl": write_cfl}
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format that is written.
+
+    Attributes:
+        ending: Of the names of its files; of several formats with the same the first is the usual one.
+        write: Writes a volume to a path.
+        states_lines: Whether its files say which lines were acquired; beside others lies a mask.
+    """
+
+    ending: str
+    write: Callable[[Volume, Path], None]
+    states_lines: bool = True
+
+
+WRITERS: dict[Format, Writer] = {
+    "raw": Writer(".h5", write_raw),
+    "fastmri": Writer(".h5", write_fastmri),
+    "npy": Writer(".npy", write_npy, states_lines=False),
+    "cfl": Writer(".cfl", write_cfl, states_lines=False),
+}
+"""Every format by its name."""
 
 
 def convert(
@@ -56,10 +79,12 @@ def convert(
         RawFileError: ``source`` cannot be read, or ``target`` cannot be written there.
         ConfigError: The ending or the sampling does not go with the format.
     """
-    form = form or FORMATS.get(target.suffix)
-    if form is None or FORMATS.get(target.suffix, form) != ("raw" if form == "fastmri" else form):
-        raise ConfigError(f"{target}: the name must end with .h5 (raw, fastmri), .npy or .cfl, as the format does")
-    write = WRITERS[form]
+    endings = {name: writer.ending for name, writer in WRITERS.items()}
+    form = form or next((name for name, ending in endings.items() if ending == target.suffix), None)
+    if form is None or (target.suffix in endings.values() and target.suffix != endings[form]):
+        known = ", ".join(f"{ending} ({name})" for name, ending in endings.items())
+        raise ConfigError(f"{target}: the name must end with {known}, as the format does")
+    write = WRITERS[form].write
     if sampling is not None:
         if form != "raw":
             raise ConfigError(f"{target}: only ISMRMRD raw data (.h5) say which lines were sampled; leave out the acceleration")
@@ -68,7 +93,7 @@ def convert(
     inputs = {"the input": source, "the input's header": source.with_suffix(".hdr"), "the mask": mask or mask_beside(source)}
     with open_volume(source, undersampled, mask, group) as volume, written(target, inputs) as part:
         write(volume, part)
-        if form in ("npy", "cfl"):
+        if not WRITERS[form].states_lines:
             _write_mask(volume, part, target)
         return len(volume)
 

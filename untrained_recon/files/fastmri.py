@@ -12,11 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import HeaderError, RawFileError, UnsupportedScanError
-from untrained_recon.files.sampling import truth
 from untrained_recon.files.support import SupportedVolume
-from untrained_recon.files.volume import Volume, cropping, header_for, lines_within_limits, require
+from untrained_recon.files.volume import Volume, header_for, lines_within_limits, require
 from untrained_recon.output import HDF5Output
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.scan.header import parse_header
 from untrained_recon.types import ComplexArray
 
@@ -60,7 +61,7 @@ class FastMriVolume(SupportedVolume):
         self._ksp = ksp
         n_x, n_y = ksp.shape[-2:]
         self.shape = (ksp.shape[1] if ksp.ndim == 4 else 1, n_y, n_x)
-        self.encoding = cropping((n_y, n_x), KNEE_CROP, (1.0, 1.0, 1.0))
+        self.encoding = Encoding.of((n_y, n_x), KNEE_CROP)
         self._take_header()
         if "mask" in self._file:
             mask = np.squeeze(np.asarray(self._file["mask"]))
@@ -83,7 +84,7 @@ class FastMriVolume(SupportedVolume):
         _, n_y, n_x = self.shape
         fov = found.encoded_fov
         voxel = fov[0], fov[1] / found.encoded_shape[0], fov[2] / found.encoded_shape[1]
-        self.encoding = cropping((n_y, n_x), found.recon_shape, voxel)
+        self.encoding = Encoding.of((n_y, n_x), found.recon_shape, voxel)
         if found.encoded_shape != (n_y, n_x):
             logger.warning("%s: 'ismrmrd_header' is for a matrix %s, 'kspace' is %s", self.path, found.encoded_shape, (n_y, n_x))
             return
@@ -117,7 +118,7 @@ def write_fastmri(volume: Volume, path: Path) -> None:
         rss = f.create_dataset("reconstruction_rss", (len(volume), *encoding.recon_shape[::-1]), np.float32)
         for item, data in enumerate(volume):
             ksp[item] = data.swapaxes(1, 2)
-            rss[item] = truth(data, encoding).T
+            rss[item] = rss_image(data, encoding).T
         imgs = rss[:]
         f["ismrmrd_header"] = header_for(volume, encoding, volume.lines(0))
         f.attrs.update(max=imgs.max(), norm=np.linalg.norm(imgs), patient_id="", acquisition=_protocol(volume))

@@ -1,6 +1,8 @@
 """Open k-space of any format that is known."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -16,7 +18,46 @@ from untrained_recon.files.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = (".h5", ".npy", ".cfl")
+
+@dataclass(frozen=True)
+class Reader:
+    """A format that is read.
+
+    Attributes:
+        ending: Of the names of its files.
+        open: Opens a file: its path, whether lines may be missing, and the group of the scan in it, empty for the usual one.
+        arrays: Whether its files hold arrays, and a mask may say which lines were acquired; readouts say so themselves.
+        mark: What tells its files from others with the ending ``.h5``.
+        marked: Whether an HDF5 file has the mark.
+    """
+
+    ending: str
+    open: Callable[[Path, bool, str], Volume]
+    arrays: bool = True
+    mark: str = ""
+    marked: Callable[[h5py.File], bool] = lambda _: False
+
+
+READERS = (
+    Reader(
+        ".h5",
+        lambda path, allow_undersampled, _: FastMriVolume(path, allow_undersampled),
+        mark="a dataset 'kspace' (fastMRI)",
+        marked=lambda file: "kspace" in file,
+    ),
+    Reader(
+        ".h5",
+        RawVolume,
+        arrays=False,
+        mark=f"a group {GROUP!r} (ISMRMRD)",
+        marked=lambda file: GROUP in file or bool(raw_groups(file)),
+    ),
+    Reader(".npy", lambda path, *_: open_npy(path)),
+    Reader(".cfl", lambda path, *_: open_cfl(path)),
+)
+"""Every format; of those that share an ending the first that knows a file reads it."""
+
+ENDINGS = tuple(dict.fromkeys(reader.ending for reader in READERS))
 
 
 def open_volume(path: Path, allow_undersampled: bool = False, mask: Path | None = None, group: str = "") -> Volume:
@@ -36,7 +77,10 @@ def open_volume(path: Path, allow_undersampled: bool = False, mask: Path | None 
         ReconError: An ISMRMRD file is not as it should be; the subclasses say how.
     """
     try:
-        volume = _open(path, allow_undersampled, mask, group)
+        reader = _reader(path)
+        if mask is not None and not reader.arrays:
+            raise RawFileError(f"{path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
+        volume = reader.open(path, allow_undersampled, group)
         try:
             _state_lines(volume, allow_undersampled, mask)
         except Exception:
@@ -51,12 +95,9 @@ def open_volume(path: Path, allow_undersampled: bool = False, mask: Path | None 
 
 def holds_arrays(path: Path) -> bool:
     """Whether a file holds k-space as an array, not as a scanner's readouts."""
-    if path.suffix in (".npy", ".cfl"):
-        return True
     try:
-        with h5py.File(path, "r") as f:
-            return "kspace" in f
-    except OSError:  # whoever opens it will say so
+        return _reader(path).arrays
+    except Exception:  # of the many that damaged bytes raise; whoever opens it will say so
         return False
 
 
@@ -88,30 +129,25 @@ def _can_be_read(path: Path) -> bool:
 def _state_lines(volume: Volume, allow_undersampled: bool, given: Path | None) -> None:
     """Apply the mask, if there is one."""
     if not isinstance(volume, SupportedVolume):
-        if given is not None:
-            raise RawFileError(f"{volume.path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
         return
     path = given or mask_beside(volume.path)
     if given is not None or path.exists():
         volume.apply(read_mask(path, len(volume), volume.shape[1:]), f"its mask is {path}", allow_undersampled)
 
 
-def _open(path: Path, allow_undersampled: bool, mask: Path | None, group: str) -> Volume:
-    if path.suffix == ".npy":
-        return open_npy(path)
-    if path.suffix == ".cfl":
-        return open_cfl(path)
-    if path.suffix != ".h5" and not h5py.is_hdf5(path):
+def _reader(path: Path) -> Reader:
+    """The format of a file: by its ending, else by its being HDF5. Raises RawFileError, and what HDF5 raises."""
+    ending = ".h5" if path.suffix not in ENDINGS and h5py.is_hdf5(path) else path.suffix
+    readers = [reader for reader in READERS if reader.ending == ending]
+    if not readers:
         raise RawFileError(f"{path}: k-space files end with {', '.join(ENDINGS)}")
+    if ending != ".h5":
+        return readers[0]
     try:
-        with h5py.File(path, "r") as f:
-            found, scans = set(f), raw_groups(f)
+        with h5py.File(path, "r") as file:
+            found = [reader for reader in readers if reader.marked(file)]
     except OSError as error:
         raise RawFileError(f"{path}: cannot be read as HDF5: {error}") from error
-    if "kspace" in found:
-        return FastMriVolume(path, allow_undersampled)
-    if GROUP in found or scans:
-        if mask is not None:
-            raise RawFileError(f"{path}: an ISMRMRD file says itself which lines were acquired; it takes no mask")
-        return RawVolume(path, allow_undersampled, group)
-    raise RawFileError(f"{path}: neither a dataset 'kspace' (fastMRI) nor a group {GROUP!r} (ISMRMRD)")
+    if not found:
+        raise RawFileError(f"{path}: neither {' nor '.join(reader.mark for reader in readers)}")
+    return found[0]

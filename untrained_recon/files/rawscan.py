@@ -73,9 +73,9 @@ class RawVolume(Volume):
         space = spaces.pop()
         found = self._parsed.encodings[space]
         require(found.partitions == 1, self.path, "a 3-D scan; studies take 2-D images")
-        n_y, n_x = found.image_shape
+        self.encoding = found.gridded()
+        n_y, n_x = self.encoding.encoded_shape
         self.shape = (heads[first].active_channels, n_y, n_x)
-        self.encoding = replace(found, encoded_shape=(n_y, n_x), encoded_fov=(*found.encoded_fov[:2], found.recon_fov[2]))
         self._items = [(index, images[index], np.isin(np.arange(n_y), list(hit[index]))) for index in sorted(images)]
         if not allow_undersampled:
             self._require_full(lines_within_limits(found))

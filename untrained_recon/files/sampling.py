@@ -1,20 +1,12 @@
-"""Undersample fully sampled k-space, and the image that it should give."""
+"""Undersample fully sampled k-space."""
 
 import ismrmrd
 import numpy as np
-import torch
 
-from untrained_recon.encoding import Encoding, ImageIndex
+from untrained_recon.encoding import ImageIndex
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.volume import Volume
-from untrained_recon.physics.operators import ifft2, rss, to_recon_matrix
-from untrained_recon.types import BoolArray, ComplexArray, FloatArray, KSpace
-
-
-def truth(ksp: ComplexArray, encoding: Encoding) -> FloatArray:
-    """Root sum of squares of the coil images: float32 ``encoding.recon_shape``, from ``(n_coils, n_y, n_x)``."""
-    img: FloatArray = rss(to_recon_matrix(ifft2(torch.from_numpy(ksp)), encoding)).numpy()
-    return img
+from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 
 def sample(ksp: ComplexArray, lines: BoolArray, volume: Volume, item: int) -> KSpace:

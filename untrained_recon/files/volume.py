@@ -95,28 +95,6 @@ class Volume(ABC):
     def _read(self, item: int) -> ComplexArray: ...
 
 
-def cropping(matrix: tuple[int, int], recon_shape: tuple[int, int], voxel_mm: tuple[float, float, float]) -> Encoding:
-    """The encoding of k-space whose images are cut to the middle of the field of view, without interpolation.
-
-    Args:
-        matrix: ``(n_y, n_x)`` of the k-space.
-        recon_shape: ``(y, x)`` of the images; cut to ``matrix`` where larger.
-        voxel_mm: Size of a voxel ``(z, y, x)``.
-    """
-    recon_y, recon_x = (min(pair) for pair in zip(recon_shape, matrix, strict=True))
-    z, y, x = voxel_mm
-    return Encoding(
-        encoded_shape=matrix,
-        recon_shape=(recon_y, recon_x),
-        encoded_fov=(z, y * matrix[0], x * matrix[1]),
-        recon_fov=(z, y * recon_y, x * recon_x),
-        center_y=matrix[0] // 2,
-        counts=ImageIndex(1, 1, 1, 1, 1, 1, 1),
-        separate_calibration=False,
-        acceleration=1.0,
-    )
-
-
 def lines_within_limits(encoding: Encoding) -> BoolArray:
     """The rows that the header's limits along step 1 let be acquired, bool ``(n_y,)``; all where there are none."""
     n_y = encoding.encoded_shape[0]

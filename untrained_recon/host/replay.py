@@ -16,8 +16,8 @@ from untrained_recon.files.raw import RawFile
 from untrained_recon.host.exchange import RECEIVE_TIMEOUT_S, Item, exchange, server_connection
 from untrained_recon.host.gadget_process import GadgetProcess
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import SERIES_PER_ENCODING, counters_of, expected_series, series_index
 from untrained_recon.scan.membership import begins_image, image_index
+from untrained_recon.scan.series import counters_of, expected_series, series_index, series_of
 from untrained_recon.wire import configuration_xml
 
 
@@ -61,7 +61,7 @@ def replay(raw_path: Path, out_path: Path, properties: Mapping[str, str], monito
                         continue
                     out.append_image(item.image_series_index - 1, item)
                     watch.came(item.image_series_index, counters_of(item))
-                    if (item.image_series_index - 1) % SERIES_PER_ENCODING == 0:
+                    if series_of(item).number == 0:
                         magnitudes.append(item)
                         monitor.image_done(item, len(magnitudes), len(watch.known))
             watch.check({(series_index(kind, index.encoding), index) for index in watch.known for kind in expected_series(config)})

@@ -13,7 +13,7 @@ from untrained_recon.errors import CalibrationError
 from untrained_recon.physics.espirit import eigen_maps, fade, reference_phase, signal_kernels
 from untrained_recon.physics.map_sets import sets_needed
 from untrained_recon.physics.operators import AXES, ifft2, resize, rss
-from untrained_recon.sampled import calibration_block, calibration_width
+from untrained_recon.sampled import calibration_block
 from untrained_recon.types import BoolArray, ComplexArray, KSpace
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def low_resolution_maps(calib: Tensor, calib_mask: Tensor) -> Tensor:
     Returns:
         complex ``(n_coils, n_y, n_x)`` of unit norm over the coils, phase relative to the strongest coil.
     """
-    width = max(4, min(calibration_width(calib_mask.cpu().numpy()), 32))
+    width = max(4, min(calibration_block(calib_mask.cpu().numpy(), 32)))
     hann = torch.hann_window(width + 2, periodic=False, device=calib.device)[1:-1]
     window = resize(hann[:, None] * hann[None, :], (calib.shape[-2], calib.shape[-1]))
     imgs = ifft2(calib * window)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from untrained_recon.encoding import Encoding
 from untrained_recon.sampled import ellipse
+from untrained_recon.types import ComplexArray, FloatArray
 
 AXES = (-2, -1)
 
@@ -64,6 +65,20 @@ def to_recon_matrix(imgs: Tensor, encoding: Encoding) -> Tensor:
         return imgs
     pixels = math.prod(encoding.recon_shape) / math.prod(encoding.crop_shape)
     return ifft2(resize(fft2(imgs), encoding.recon_shape)) * math.sqrt(pixels)
+
+
+def rss_image(ksp: ComplexArray, encoding: Encoding) -> FloatArray:
+    """The root sum of squares of the coil images of k-space as it is: the truth where it is complete, else the zero-filled image.
+
+    Args:
+        ksp: complex64 ``(n_coils, n_y, n_x)``.
+        encoding: Gives the field of view and the matrix of the image.
+
+    Returns:
+        float32 ``encoding.recon_shape``.
+    """
+    img: FloatArray = rss(to_recon_matrix(ifft2(torch.from_numpy(ksp)), encoding)).numpy()
+    return img
 
 
 def shift_phases(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:

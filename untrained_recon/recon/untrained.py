@@ -27,6 +27,39 @@ FALLBACK = "fallback"
 
 
 @dataclass(frozen=True)
+class Task:
+    """What is fitted for an image, and how what was fitted becomes the image that is delivered.
+
+    Attributes:
+        data: Prewhitened k-space.
+        mask: Its mask on the device.
+        maps: Sensitivity maps, or why there are none.
+        problems: One for the image; or one for each coil, where each has its own network.
+        data_consistency: Whether measured samples are put back.
+    """
+
+    data: KSpace
+    mask: Tensor
+    maps: "Maps"
+    problems: list[Problem]
+    data_consistency: bool
+
+    @classmethod
+    def of(cls, data: KSpace, ksp: Tensor, mask: Tensor, config: Config) -> "Task":
+        """That of :func:`reconstruct_untrained`, of which the arguments are."""
+        maps = _maps(data, config.maps, ksp.device) if config.recon.mode == "maps" else Maps()
+        sampling = torch.from_numpy(data.sampling).to(ksp.device)
+        return cls(data, mask, maps, _problems(data, ksp, sampling, maps.mps, config.recon.mode), config.recon.data_consistency)
+
+    def delivered(self, imgs: Iterable[Tensor], ksp: Tensor) -> Tensor:
+        """The coil images ``(n_coils, *encoding.recon_shape)`` of one image per problem, with the samples ``ksp``."""
+        coil_imgs = torch.cat([problem.operator.coil_images(img) for problem, img in zip(self.problems, imgs, strict=True)])
+        if self.data_consistency:
+            coil_imgs = data_consistency(coil_imgs, ksp, self.mask)
+        return to_recon_matrix(coil_imgs, self.data.encoding)
+
+
+@dataclass(frozen=True)
 class Solution:
     """Coil images and how they came about.
 
@@ -61,15 +94,8 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
         Where the network cannot be fitted, runs away, or has no better image when time ends, the conventional image: CG-SENSE, or
         zero-filled without maps.
     """
-    maps = _maps(data, config.maps, ksp.device) if config.recon.mode == "maps" else _Maps()
-    sampling = torch.from_numpy(data.sampling).to(ksp.device)
-    problems = _problems(data, ksp, sampling, maps.mps, config.recon.mode)
-
-    def delivered(imgs: Iterable[Tensor], ksp: Tensor) -> Tensor:
-        coil_imgs = torch.cat([problem.operator.coil_images(img) for problem, img in zip(problems, imgs, strict=True)])
-        if config.recon.data_consistency:
-            coil_imgs = data_consistency(coil_imgs, ksp, mask)
-        return to_recon_matrix(coil_imgs, data.encoding)
+    task = Task.of(data, ksp, mask, config)
+    maps, problems, delivered = task.maps, task.problems, task.delivered
 
     def doubts(imgs: list[Tensor], bound: float) -> tuple[Caution, ...]:
         residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(problems, imgs, strict=True)])
@@ -125,7 +151,7 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
 
 
 @dataclass(frozen=True)
-class _Maps:
+class Maps:
     """Sensitivity maps ``(n_sets, n_coils, n_y, n_x)``; whether they were asked for in vain; and what is doubtful about them."""
 
     mps: Tensor | None = None
@@ -134,25 +160,27 @@ class _Maps:
 
     @property
     def first(self) -> Tensor | None:
+        """The first set."""
         return None if self.mps is None else self.mps[0]
 
     @property
     def sets(self) -> int:
+        """How many there are."""
         return 0 if self.mps is None else len(self.mps)
 
 
-def _maps(data: KSpace, settings: MapsConfig, device: torch.device) -> _Maps:
+def _maps(data: KSpace, settings: MapsConfig, device: torch.device) -> Maps:
     if data.maps is not None:
-        return _Maps(torch.from_numpy(data.maps).to(device))
+        return Maps(torch.from_numpy(data.maps).to(device))
     try:
         needed = needed_sets(data.calib, data.calib_mask, settings, device)
         sets = needed if settings.sets == "auto" else settings.sets
         mps = estimate_map_sets(data.calib, data.calib_mask, settings.model_copy(update={"sets": sets}), device)
     except CalibrationError as error:
         logger.warning("%s: no sensitivity maps (%s); reconstructing coil by coil", data.index, error)
-        return _Maps(failed=True)
+        return Maps(failed=True)
     logger.info("%s: %d sets of maps, the calibration data need %d", data.index, sets, needed)
-    return _Maps(torch.from_numpy(mps).to(device), cautions=tuple(too_few_sets(sets, needed)))
+    return Maps(torch.from_numpy(mps).to(device), cautions=tuple(too_few_sets(sets, needed)))
 
 
 def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, mode: str) -> list[Problem]:

@@ -4,8 +4,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import sigpy
@@ -14,7 +13,7 @@ import torch
 from untrained_recon.account import Account
 from untrained_recon.cautions import distinct
 from untrained_recon.config import Config
-from untrained_recon.encoding import Encoding
+from untrained_recon.encoding import Encoding, within
 from untrained_recon.physics.maps import compress
 from untrained_recon.recon.fit.warm_start import Neighbour
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
@@ -60,23 +59,6 @@ def _reconstructed(data: KSpace, config: Config, device: torch.device, watch: Wa
     return stacked(done, axis, time.monotonic() - start)
 
 
-@dataclass(frozen=True)
-class _Plane(Encoding):
-    """Two axes of a 3-D encoding, without any oversampling that was removed before; the third is gone."""
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        return self.encoded_shape
-
-    @property
-    def crop_shape(self) -> tuple[int, int]:
-        n_y, n_x = (_within(n, *fov) for n, fov in zip(self.encoded_shape, self._fovs(), strict=True))
-        return n_y, n_x
-
-    def _fovs(self) -> list[tuple[float, float]]:
-        return list(zip(self.encoded_fov[1:], self.recon_fov[1:], strict=True))
-
-
 def split(data: KSpace, axis: int) -> list[KSpace]:
     """The planes across an axis of a 3-D image, at the positions that are delivered.
 
@@ -87,18 +69,16 @@ def split(data: KSpace, axis: int) -> list[KSpace]:
     Returns:
         2-D k-space of the other two axes, which keep their order. Noise keeps its variance but for interpolation.
     """
-    encoding = data.encoding
-    shape = data.mask.shape
-    recon_shape = (encoding.recon_partitions, *encoding.recon_shape)
-    fovs = (encoding.encoded_fov[0], encoding.encoded_fov[1], encoding.recon_fov[2])  # the readout is cut already
-    length = _within(shape[axis], fovs[axis], encoding.recon_fov[axis])
+    encoding = data.encoding.gridded()
+    pixels = (encoding.recon_partitions, *encoding.recon_shape)[axis]
+    length = within(data.mask.shape[axis], encoding.encoded_fov[axis], encoding.recon_fov[axis])
 
     def planes(ksp: ComplexArray) -> ComplexArray:
         img = sigpy.ifft(ksp, axes=[1 + axis])
         img = _resize(img, 1 + axis, length)
-        if length != recon_shape[axis]:
-            scale = math.sqrt(recon_shape[axis] / length)
-            img = scale * sigpy.ifft(_resize(sigpy.fft(img, axes=[1 + axis]), 1 + axis, recon_shape[axis]), axes=[1 + axis])
+        if length != pixels:
+            scale = math.sqrt(pixels / length)
+            img = scale * sigpy.ifft(_resize(sigpy.fft(img, axes=[1 + axis]), 1 + axis, pixels), axes=[1 + axis])
         return np.ascontiguousarray(np.moveaxis(img, 1 + axis, 0), np.complex64)
 
     ksp = planes(data.ksp)
@@ -106,33 +86,27 @@ def split(data: KSpace, axis: int) -> list[KSpace]:
     ksp[energy <= ROUNDING * energy.max()] = 0
     calib = ksp if data.calib is data.ksp else planes(data.calib)
     weights = None if data.weights is None else _plane_weights(data.weights, data.mask, axis)
-    others = [n for n in (Z, Y, X) if n != axis]
-    plane = _plane(encoding, [shape[n] for n in others], [recon_shape[n] for n in others], [fovs[n] for n in others], others)
     mask, calib_mask = np.any(data.mask, axis=axis), np.any(data.calib_mask, axis=axis)
-    common = replace(data, mask=mask, calib_mask=calib_mask, weights=weights, encoding=plane)
+    common = replace(data, mask=mask, calib_mask=calib_mask, weights=weights, encoding=_plane(encoding, data.mask.shape, axis))
     return [replace(common, ksp=k, calib=c) for k, c in zip(ksp, calib, strict=True)]
 
 
-def _plane(
-    encoding: Encoding, shape: Sequence[int], recon_shape: Sequence[int], fov: Sequence[float], others: Sequence[int]
-) -> _Plane:
-    thickness = encoding.recon_fov[0]
-    return _Plane(
-        **{
-            **vars(encoding),
-            "encoded_shape": tuple(shape),
-            "recon_shape": tuple(recon_shape),
-            "encoded_fov": (thickness, *fov),
-            "recon_fov": (thickness, *(encoding.recon_fov[n] for n in others)),
-            "partitions": 1,
-            "recon_partitions": 1,
-            "shutter": encoding.shutter and X not in others,
-        }
+def _plane(encoding: Encoding, shape: tuple[int, ...], axis: int) -> Encoding:
+    """That of two axes of a volume of a shape, which is on the grid."""
+    others = [n for n in (Z, Y, X) if n != axis]
+    thickness, recon_shape = encoding.recon_fov[0], (encoding.recon_partitions, *encoding.recon_shape)
+    (n_y, n_x), (recon_y, recon_x) = ([sizes[n] for n in others] for sizes in (shape, recon_shape))
+    (fov_y, fov_x), (recon_fov_y, recon_fov_x) = ([fovs[n] for n in others] for fovs in (encoding.encoded_fov, encoding.recon_fov))
+    return replace(
+        encoding,
+        encoded_shape=(n_y, n_x),
+        recon_shape=(recon_y, recon_x),
+        encoded_fov=(thickness, fov_y, fov_x),
+        recon_fov=(thickness, recon_fov_y, recon_fov_x),
+        partitions=1,
+        recon_partitions=1,
+        shutter=encoding.shutter and axis == X,
     )
-
-
-def _within(n: int, fov: float, recon_fov: float) -> int:
-    return max(1, round(n * recon_fov / fov))
 
 
 def _resize(x: ComplexArray, axis: int, size: int) -> ComplexArray:

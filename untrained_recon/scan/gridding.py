@@ -5,6 +5,7 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
+import sigpy
 
 from untrained_recon.cautions import Caution
 from untrained_recon.config import ScanConfig
@@ -13,7 +14,7 @@ from untrained_recon.errors import NonFiniteError
 from untrained_recon.scan.columns import Columns
 from untrained_recon.scan.extent import acquired
 from untrained_recon.scan.noise import NoiseScan
-from untrained_recon.scan.readout import Readout, is_calibration_only, stamps_of, to_grid
+from untrained_recon.scan.readout import Readout, is_calibration_only, stamps_of
 from untrained_recon.scan.spikes import require_no_spike
 from untrained_recon.types import ComplexArray, CountArray, FloatArray, KSpace
 
@@ -58,7 +59,7 @@ class Lines:
 def gridded(
     readouts: list[Readout], encoding: Encoding, columns: Columns, noise: NoiseScan | None = None, dwell_us: float = 0.0
 ) -> Samples:
-    """Readouts on the grid of the image (see :func:`~untrained_recon.scan.readout.to_grid`), prewhitened after a noise scan.
+    """Readouts on the grid of the image (see :func:`to_grid`), prewhitened after a noise scan.
 
     Raises:
         EncodingError: A readout is longer than the grid that the scan's were found to lie on.
@@ -129,3 +130,42 @@ def _weights(counts: CountArray) -> FloatArray | None:
         return None
     weights: FloatArray = np.sqrt(counts / acquired.mean()).astype(np.float32)
     return weights
+
+
+def to_grid(readouts: list[Readout], encoding: Encoding, grid: int) -> tuple[ComplexArray, CountArray]:
+    """Put readouts on the grid of the image: repeated samples averaged, readout oversampling removed.
+
+    Each sample is the plain mean of its acquisitions, the estimate of least variance where their noise is the same.
+
+    Args:
+        readouts: At least one; all of the same coils.
+        encoding: Gives the shapes.
+        grid: Columns of the grid that the readouts' samples lie on, see :mod:`untrained_recon.scan.columns`.
+
+    Returns:
+        complex64 ``(n_coils, n_y, n_x)`` and int32 ``(n_y, n_x)``, the number of acquisitions of each sample; with ``n_z`` before
+        ``n_y`` for 3-D scans.
+    """
+    n_y, n_x = encoding.image_shape
+    ksp = np.zeros((len(readouts[0].data), encoding.partitions, n_y, grid), np.complex64)
+    counts = np.zeros((encoding.partitions, n_y, grid), np.int32)
+    for r in readouts:
+        start = grid // 2 - r.center
+        columns = slice(start, start + r.data.shape[1])
+        ksp[:, r.partition, r.line, columns] += r.data
+        counts[r.partition, r.line, columns] += 1
+    ksp /= np.maximum(counts, 1)
+    if encoding.partitions == 1:
+        ksp, counts = ksp[:, 0], counts[0]
+    if grid == n_x:
+        return ksp, counts
+    return _crop_readout(ksp, counts, n_x)
+
+
+def _crop_readout(ksp: ComplexArray, counts: CountArray, n_x: int) -> tuple[ComplexArray, CountArray]:
+    """Remove readout oversampling: cut the middle of the image along x; a column counts as sampled if its source is."""
+    grid = ksp.shape[-1]
+    img = sigpy.resize(sigpy.ifft(ksp, axes=[-1]), (*ksp.shape[:-1], n_x))
+    columns = np.rint((np.arange(n_x) - n_x // 2) * (grid / n_x)).astype(int) + grid // 2
+    cropped = counts[..., np.clip(columns, 0, grid - 1)]
+    return (sigpy.fft(img, axes=[-1]) * (cropped > 0)).astype(np.complex64), cropped

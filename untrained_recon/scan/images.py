@@ -1,7 +1,7 @@
 """Reconstructions as ISMRMRD images, ready for a Gadgetron chain or an image file."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import ismrmrd
 import numpy as np
@@ -9,52 +9,12 @@ import numpy as np
 from untrained_recon import __version__
 from untrained_recon.config import Config
 from untrained_recon.encoding import Encoding, Header, ImageIndex
+from untrained_recon.scan.series import SERIES, Pixels, counters_of, series_index
 from untrained_recon.scan.stockmeta import stock_attributes
 from untrained_recon.text.printable import printable
-from untrained_recon.types import ComplexArray, FloatArray, KSpace, Reconstruction
-
-SERIES = {"magnitude": 0, "complex": 1, "spread": 2, "noise": 3}
-"""Kinds of image and the number N of their group ``image_N`` in an image file; new kinds are added at the end."""
-
-SERIES_PER_ENCODING = 10
+from untrained_recon.types import KSpace, Reconstruction
 
 WINDOW = ("GADGETRON_WindowCenter", "GADGETRON_WindowWidth")
-
-MAPS = {
-    "spread": "OPTIMISATION VARIANCE, not noise and not error: standard deviation of the magnitude over the runs of the network",
-    "noise": "NOISE MAP: standard deviation of the magnitude by the noise of the samples; bias and other errors are not in it",
-}
-"""What the maps that are evidence for the reader of the image say of themselves."""
-
-
-def series_index(kind: str, encoding: int) -> int:
-    """``image_series_index`` of a kind of image: 1 for the magnitude of encoding space 0, other spaces 10 apart."""
-    return 1 + SERIES[kind] + SERIES_PER_ENCODING * encoding
-
-
-def expected_series(config: Config) -> list[str]:
-    """The kinds of image that a configuration sends of every image of the scan."""
-    return ["magnitude", "complex"] if config.output.complex else ["magnitude"]
-
-
-def possible_series(config: Config) -> list[str]:
-    """The expected kinds, and the maps that are asked for: where one cannot be made, the meta of the others says why."""
-    asked = {"spread": config.evidence.spread, "noise": config.evidence.replicas > 0}
-    return expected_series(config) + [kind for kind in MAPS if asked[kind]]
-
-
-def pixels_of(kind: str, recon: Reconstruction) -> FloatArray | ComplexArray | None:
-    """The pixels of a kind of image, a key of :data:`SERIES`; None where it was not asked for or could not be made."""
-    if kind in MAPS:
-        evidence = recon.spread if kind == "spread" else recon.noise
-        return None if evidence is None else evidence.pixels
-    return recon.magnitude if kind == "magnitude" else recon.complex_img
-
-
-def counters_of(image: ismrmrd.Image) -> ImageIndex:
-    """Which image of a scan an image of any series is."""
-    encoding = (image.image_series_index - 1) // SERIES_PER_ENCODING
-    return ImageIndex(encoding, *(getattr(image, name) for name in ImageIndex._fields[1:]))
 
 
 def doubts(images: Iterable[ismrmrd.Image]) -> str:
@@ -67,13 +27,20 @@ def doubts(images: Iterable[ismrmrd.Image]) -> str:
     return "; ".join(f"{n} with {name if name == 'FALLBACK' else f'CAUTION {name}'}" for name, n in found.most_common())
 
 
+def to_images(kinds: Iterable[str], recon: Reconstruction, data: KSpace, header: Header, config: Config) -> Iterator[ismrmrd.Image]:
+    """The kinds of image that the reconstruction has, each as :func:`to_image` makes it."""
+    for kind in kinds:
+        if SERIES[kind].pixels(recon) is not None:
+            yield to_image(kind, recon, data, header, config)
+
+
 def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, config: Config) -> ismrmrd.Image:
     """One ISMRMRD image with geometry, indices, window and provenance.
 
     Geometry and time stamps are those of the readout nearest to the centre of k-space, the field of view is ``reconSpace``'s.
 
     Args:
-        kind: A key of :data:`SERIES`.
+        kind: A key of :data:`~untrained_recon.scan.series.SERIES`.
         recon: The reconstruction.
         data: What it was made from.
         header: Protocol name.
@@ -82,7 +49,8 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
     Raises:
         ValueError: The reconstruction has no image of this kind.
     """
-    pixels = pixels_of(kind, recon)
+    series = SERIES[kind]
+    pixels = series.pixels(recon)
     if pixels is None:
         raise ValueError(f"{data.index}: there is no {kind} image")
     fov_z, fov_y, fov_x = data.encoding.recon_fov
@@ -90,14 +58,14 @@ def to_image(kind: str, recon: Reconstruction, data: KSpace, header: Header, con
         pixels,
         acquisition=ismrmrd.Acquisition(data.reference),
         transpose=False,
-        image_type=ismrmrd.IMTYPE_COMPLEX if kind == "complex" else ismrmrd.IMTYPE_MAGNITUDE,
+        image_type=series.image_type,
         image_index=image_number(data.index, data.encoding),
         image_series_index=series_index(kind, data.index.encoding),
         field_of_view=(fov_x, fov_y, fov_z),
     )
     meta = {
         **stock_attributes(image.getHead(), data.times, header),
-        **_display(kind, np.abs(pixels), recon, header),
+        **_display(kind, pixels, recon, header),
         **_sampling(data),
         **_provenance(recon, data, config),
     }
@@ -132,8 +100,10 @@ def image_number(index: ImageIndex, encoding: Encoding) -> int:
     return number * encoding.partitions % 65535 + 1
 
 
-def _display(kind: str, magnitude: FloatArray, recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
-    low, high = (float(v) for v in np.percentile(magnitude, (1, 99.5)))
+def _display(kind: str, pixels: Pixels, recon: Reconstruction, header: Header) -> dict[str, str | list[str]]:
+    row = SERIES[kind]
+    low, high = (float(v) for v in np.percentile(np.abs(pixels), (1, 99.5)))
+    window = dict(zip(WINDOW, (f"{(low + high) / 2:.6g}", f"{high - low:.6g}"), strict=True)) if row.limits is None else {}
     if recon.account.method in ("maps", "coils", "separate", "direct", "empty"):
         comment, series = f"un-trained reconstruction ({recon.account.method})", "UNTRAINED"
     else:
@@ -143,15 +113,14 @@ def _display(kind: str, magnitude: FloatArray, recon: Reconstruction, header: He
         series = f"FALLBACK_{recon.account.method.upper()}"
     comment = "; ".join([comment, *(f"CAUTION {caution.code}: {caution}" for caution in recon.cautions)])
     history = [series, recon.account.method.upper()]
-    if kind in MAPS:
-        comment, series, history = f"{MAPS[kind]}; {comment}", f"{series}_{kind.upper()}", [*history, kind.upper()]
+    if row.comment:
+        comment, series, history = f"{row.comment}; {comment}", f"{series}_{kind.upper()}", [*history, kind.upper()]
     return {
-        "GADGETRON_DataRole": "STD_MAP" if kind in MAPS else "Image",
+        "GADGETRON_DataRole": row.role,
         "GADGETRON_ImageComment": f"{header.protocol_name} {comment}".strip(),
         "GADGETRON_SeqDescription": f"_{series}",
         "GADGETRON_ImageProcessingHistory": history,
-        "GADGETRON_WindowCenter": f"{(low + high) / 2:.6g}",
-        "GADGETRON_WindowWidth": f"{high - low:.6g}",
+        **window,
         "GADGETRON_ScaleRatio": "1",
     }
 
@@ -178,7 +147,6 @@ def _sampling(data: KSpace) -> dict[str, str | list[str]]:
 
 
 def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str, str | list[str]]:
-    maps = {"spread_map": recon.spread, "noise_map": recon.noise}
     attributes: dict[str, str | list[str]] = {
         "untrained_recon_version": __version__,
         "untrained_recon_config": config.name,
@@ -196,9 +164,8 @@ def _provenance(recon: Reconstruction, data: KSpace, config: Config) -> dict[str
         "untrained_recon_chi2": f"{recon.account.chi2:.6g}",
         "untrained_recon_map_sets": str(recon.account.map_sets),
         **{
-            f"untrained_recon_{name}": evidence.note if evidence.pixels is not None else f"missing: {evidence.note}"
-            for name, evidence in maps.items()
-            if evidence is not None
+            f"untrained_recon_{name}_map": evidence.note if evidence.pixels is not None else f"missing: {evidence.note}"
+            for name, evidence in recon.evidence.items()
         },
         "untrained_recon_seconds": f"{recon.account.seconds:.2f}",
         "untrained_recon_device": recon.account.device,

@@ -5,11 +5,10 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
-import sigpy
 
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import NOT_FINITE, EncodingError, NonFiniteError
-from untrained_recon.types import ComplexArray, CountArray
+from untrained_recon.types import ComplexArray
 
 # ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA is none of them: siemens_to_ismrmrd sets it on imaging lines with raw data correction
 NOT_IMAGING = {
@@ -202,42 +201,3 @@ def partition_of(acq: Any, encoding: Encoding) -> int:
             f"{acq.idx.kspace_encode_step_2}, centre is step {encoding.center_z})"
         )
     return partition
-
-
-def to_grid(readouts: list[Readout], encoding: Encoding, grid: int) -> tuple[ComplexArray, CountArray]:
-    """Put readouts on the grid of the image: repeated samples averaged, readout oversampling removed.
-
-    Each sample is the plain mean of its acquisitions, the estimate of least variance where their noise is the same.
-
-    Args:
-        readouts: At least one; all of the same coils.
-        encoding: Gives the shapes.
-        grid: Columns of the grid that the readouts' samples lie on, see :mod:`untrained_recon.scan.columns`.
-
-    Returns:
-        complex64 ``(n_coils, n_y, n_x)`` and int32 ``(n_y, n_x)``, the number of acquisitions of each sample; with ``n_z`` before
-        ``n_y`` for 3-D scans.
-    """
-    n_y, n_x = encoding.image_shape
-    ksp = np.zeros((len(readouts[0].data), encoding.partitions, n_y, grid), np.complex64)
-    counts = np.zeros((encoding.partitions, n_y, grid), np.int32)
-    for r in readouts:
-        start = grid // 2 - r.center
-        columns = slice(start, start + r.data.shape[1])
-        ksp[:, r.partition, r.line, columns] += r.data
-        counts[r.partition, r.line, columns] += 1
-    ksp /= np.maximum(counts, 1)
-    if encoding.partitions == 1:
-        ksp, counts = ksp[:, 0], counts[0]
-    if grid == n_x:
-        return ksp, counts
-    return _crop_readout(ksp, counts, n_x)
-
-
-def _crop_readout(ksp: ComplexArray, counts: CountArray, n_x: int) -> tuple[ComplexArray, CountArray]:
-    """Remove readout oversampling: cut the middle of the image along x; a column counts as sampled if its source is."""
-    grid = ksp.shape[-1]
-    img = sigpy.resize(sigpy.ifft(ksp, axes=[-1]), (*ksp.shape[:-1], n_x))
-    columns = np.rint((np.arange(n_x) - n_x // 2) * (grid / n_x)).astype(int) + grid // 2
-    cropped = counts[..., np.clip(columns, 0, grid - 1)]
-    return (sigpy.fft(img, axes=[-1]) * (cropped > 0)).astype(np.complex64), cropped

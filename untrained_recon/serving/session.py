@@ -24,7 +24,8 @@ from untrained_recon.logs import SCAN
 from untrained_recon.recon.plane import pick_device
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import MAPS, pixels_of, to_image
+from untrained_recon.scan.images import to_images
+from untrained_recon.scan.series import SERIES
 from untrained_recon.scan.soundness import sound
 from untrained_recon.serving.jobs import Jobs
 from untrained_recon.serving.ledger import Ledger
@@ -116,13 +117,13 @@ class Session:
 
         Args:
             scan: The images' k-space, as it becomes complete; consumed to its end in a thread of its own.
-            kinds: Which images to make of each, see :data:`untrained_recon.scan.images.SERIES`; a map that cannot be made
+            kinds: Which images to make of each, see :data:`untrained_recon.scan.series.SERIES`; a map that cannot be made
                 is left out.
             jobs: Who reconstructs.
             failed: Told at once of what will be raised when the scan has been consumed.
         """
         config = self.config
-        if not set(kinds) & set(MAPS) and config.evidence != EvidenceConfig():
+        if not any(SERIES[kind].evidence for kind in kinds) and config.evidence != EvidenceConfig():
             logger.warning("scan %s: maps of spread and noise leave as images only, not in image arrays; none are made", self.name)
             config = config.model_copy(update={"evidence": EvidenceConfig()})
         feeder = _Feeder(sound(scan), lambda data: self._submit(data, config, jobs), self._account)
@@ -146,9 +147,7 @@ class Session:
                     logger.info("%s: %s, %d iterations, %.1f s", data.index, done.method, done.iterations, done.seconds)
                     for caution in recon.cautions:
                         logger.warning("%s: %s: %s", data.index, caution.code, caution)
-                    for kind in kinds:
-                        if pixels_of(kind, recon) is not None:
-                            yield to_image(kind, recon, data, self.header, self.config)
+                    yield from to_images(kinds, recon, data, self.header, self.config)
         except CancelledError as error:
             failed(gone := HostGoneError("the host left before its images were made"))
             raise gone from error

@@ -192,12 +192,10 @@ def warm_up(device: str) -> None:
     from untrained_recon.encoding import Encoding, ImageIndex
 
     n_coils, n = (8, 256) if device.startswith("cuda") else (4, 32)  # a GPU's kernels are chosen by size
-    shape, fov = (n, n), (5.0, 320.0, 320.0)
-    index = ImageIndex(0, 0, 0, 0, 0, 0, 0)
-    encoding = Encoding(shape, shape, fov, fov, n // 2, index._replace(encoding=1), False, 2.0)
+    shape, index = (n, n), ImageIndex(0, 0, 0, 0, 0, 0, 0)
     mask = np.zeros(shape, bool)
     mask[::2] = mask[n // 4 : n - n // 4] = True
     noise = np.random.default_rng(0).standard_normal((2, n_coils, *shape)) / np.hypot(*np.indices(shape) - n / 2 + 0.5)
     ksp = ((noise[0] + 1j * noise[1]) * mask).astype(np.complex64)
     config = load_config(DEFAULT_PRESET, {"fit.iterations": "2", "refine.iterations": "1"})
-    reconstruct_on(KSpace(ksp, mask, ksp, mask, index, encoding, None, False), config, device, 60.0)
+    reconstruct_on(KSpace(ksp, mask, ksp, mask, index, Encoding.of(shape), None, False), config, device, 60.0)

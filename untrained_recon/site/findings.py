@@ -85,8 +85,9 @@ def _check_window(image: ismrmrd.Image) -> Iterator[Finding]:
 
 
 def magnitudes(outcome: Outcome) -> list[FloatArray]:
-    """The magnitude ``(y, x)`` of every image."""
-    return [np.abs(image.data).astype(np.float32).reshape(image.data.shape[-2:]) for image in outcome.images]
+    """The pixels ``(y, x)`` of every image, of complex ones the magnitude."""
+    pixels = (np.abs(image.data) if np.iscomplexobj(image.data) else image.data for image in outcome.images)
+    return [found.astype(np.float32).reshape(found.shape[-2:]) for found in pixels]
 
 
 def _check_pixels(found: list[FloatArray], reference: FloatArray, threshold: float, scale_threshold: float) -> Iterator[Finding]:

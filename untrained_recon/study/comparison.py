@@ -15,10 +15,10 @@ from untrained_recon.files.images import read_images
 from untrained_recon.files.raw import RawFile
 from untrained_recon.metrics import Quality, match_scale, quality
 from untrained_recon.output import NO_INPUTS, Inputs, make_folder, written
-from untrained_recon.recon.conventional.baselines import zero_filled
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import counters_of
+from untrained_recon.scan.series import counters_of
 from untrained_recon.types import FloatArray
 
 ERROR_GAIN = 5
@@ -90,7 +90,7 @@ def compare(raw_path: Path, image_path: Path, truth_path: Path, group: str = "")
                 raise RawFileError(f"{image_path}: no image for {data.index} of {raw_path}")
             if data.index.slice >= len(truths) or truths[data.index.slice].shape != ours[data.index].shape:
                 raise RawFileError(f"{truth_path}: shape {truths.shape} has no truth for {data.index}")
-            rows.append(Comparison(data.index, truths[data.index.slice], zero_filled(data), ours[data.index]))
+            rows.append(Comparison(data.index, truths[data.index.slice], rss_image(data.ksp, data.encoding), ours[data.index]))
     return rows
 
 

@@ -14,11 +14,12 @@ import torch
 from untrained_recon.config import Config
 from untrained_recon.errors import EvaluationError, FitError, ReconError
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.sampling import sample
 from untrained_recon.files.volume import Volume
 from untrained_recon.masks import Sampling
 from untrained_recon.metrics import quality
 from untrained_recon.output import make_folder, write_array
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study.identity import require_same
 from untrained_recon.study.resolution import LowResolution
@@ -150,7 +151,7 @@ def _evaluate_image(
         logger.exception("%s, image %d cannot be read", volume.path, item)
         yield _failure(Key(volume.name, item, "", "", ""), error)
         return
-    reference = truth(ksp, volume.encoding)
+    reference = rss_image(ksp, volume.encoding)
     for sampling in plan.samplings:
         for method in plan.methods:
             key = _key(volume, item, sampling, method, plan)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
-from untrained_recon.recon.conventional.baselines import zero_filled
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.types import FloatArray
 
@@ -40,4 +40,4 @@ class SlicePairs:
             volume = LowResolution(full, self._resolution) if self._resolution else full
             ksp = volume[item]
             data = sample(ksp, self._sampling.lines(ksp.shape[1], volume.name), volume, item)
-            return zero_filled(data), truth(ksp, volume.encoding)
+            return rss_image(data.ksp, data.encoding), rss_image(ksp, volume.encoding)

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from untrained_recon.config import Config
-from untrained_recon.errors import CalibrationError, ConfigError
+from untrained_recon.errors import ConfigError
 from untrained_recon.metrics import psnr
 from untrained_recon.output import written
-from untrained_recon.physics.maps import estimate_map_sets
-from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
+from untrained_recon.physics.operators import rss
 from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.plane import reconstruct
+from untrained_recon.recon.untrained import Task
 from untrained_recon.types import FloatArray, KSpace, Reconstruction
 
 INTERVAL_S = 0.5  # between two scores at least
@@ -80,10 +80,9 @@ class _Tracer:
 
     def __init__(self, data: KSpace, config: Config, device: torch.device, truth: FloatArray) -> None:
         self.points: list[Point] = []
-        self._data, self._truth, self._device = data, truth, device
-        self._data_consistency = config.recon.data_consistency
-        self._ksp, self._mask = (torch.from_numpy(array).to(device) for array in (data.ksp, data.mask))
-        self._operator = _operator(data, config, self._mask)
+        self._truth, self._device = truth, device
+        self._ksp = torch.from_numpy(data.ksp).to(device)
+        self._task = Task.of(data, self._ksp, torch.from_numpy(data.mask).to(device), config)
         self._start, self._scoring, self._next = time.perf_counter(), 0.0, 0.0
 
     def seconds(self) -> float:
@@ -102,20 +101,5 @@ class _Tracer:
         self._next = now + max(INTERVAL_S, cost / COST)
 
     def _delivered(self, img: Tensor) -> FloatArray:
-        coil_imgs = self._operator.coil_images(img)
-        if self._data_consistency:
-            coil_imgs = data_consistency(coil_imgs, self._ksp, self._mask)
-        magnitude: FloatArray = rss(to_recon_matrix(coil_imgs, self._data.encoding)).cpu().numpy()
+        magnitude: FloatArray = rss(self._task.delivered([img], self._ksp)).cpu().numpy()
         return magnitude
-
-
-def _operator(data: KSpace, config: Config, mask: Tensor) -> Sense | CoilFourier:
-    """The operator of the fit, which goes without maps where there can be none."""
-    if config.recon.mode == "maps":
-        try:
-            mps = estimate_map_sets(data.calib, data.calib_mask, config.maps, mask.device)
-        except CalibrationError:
-            pass
-        else:
-            return Sense(torch.from_numpy(mps).to(mask.device), mask)
-    return CoilFourier(mask, len(data.ksp))

@@ -16,9 +16,8 @@ from untrained_recon.cli.main import cli
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError, MissingExtraError, NoiseError
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import truth
 from untrained_recon.phantom.head import coil_maps, head
-from untrained_recon.physics.operators import fft2
+from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.scan.noise import covariance
 from untrained_recon.study.whiten import Prewhitened, corner_samples
 
@@ -71,7 +70,7 @@ def test_prewhitening_keeps_the_object(volume: Path) -> None:
     with open_volume(volume) as raw:
         white = Prewhitened(raw)
         assert len(white) == len(raw) == 2
-        before, after = truth(raw[0], raw.encoding), truth(white[0], white.encoding)
+        before, after = rss_image(raw[0], raw.encoding), rss_image(white[0], white.encoding)
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from untrained_recon.bench.quality.floor import expected_floor, with_floor
 from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import sample, truth
+from untrained_recon.files.sampling import sample
 from untrained_recon.files.volume import Volume
 from untrained_recon.masks import Sampling
-from untrained_recon.recon.conventional.baselines import zero_filled
+from untrained_recon.physics.operators import rss_image
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.whiten import Prewhitened
 
@@ -28,8 +28,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mean_squares(volume: Volume) -> tuple[float, float]:
     """Of the full RSS, and of the zero-filled one with its floor."""
     lines = Sampling("random", 4, 16).lines(volume.shape[1], volume.name)
-    zero = zero_filled(sample(volume[0], lines, volume, 0))
-    full = truth(volume[0], volume.encoding)
+    data = sample(volume[0], lines, volume, 0)
+    zero = rss_image(data.ksp, data.encoding)
+    full = rss_image(volume[0], volume.encoding)
     assert np.mean(zero**2) < 0.5 * np.mean(full**2)
     return float(np.mean(full**2)), float(np.mean(with_floor(zero, expected_floor(volume, 0, lines)) ** 2))
 

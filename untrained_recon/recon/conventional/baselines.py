@@ -27,9 +27,9 @@ import torch
 
 from untrained_recon.errors import ConfigError
 from untrained_recon.physics import conjugate
-from untrained_recon.physics.operators import Sense, ifft2, rss, to_recon_matrix
+from untrained_recon.physics.operators import Sense
 from untrained_recon.recon.conventional import bart
-from untrained_recon.types import BoolArray, ComplexArray, FloatArray, KSpace
+from untrained_recon.types import BoolArray, ComplexArray
 
 # Distance from the minimiser of TV at λ 0.002 and 0.01, on a 64×48 phantom with six coils:
 SIGMA = 0.1  # dual step of the primal-dual method: 1.7 % and 0.05 % after 200 iterations; with sigpy's 1, 6.8 % at λ 0.01
@@ -93,12 +93,6 @@ def data_scale(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, device: to
     operator, samples = _on(device, ksp, mps, mask)
     img = operator.adjoint(samples).abs().cpu().numpy()
     return float(np.percentile(img, 99)) or float(img.max())
-
-
-def zero_filled(data: KSpace) -> FloatArray:
-    """Root sum of squares of the coil images with zeros for what was not acquired: float32 ``encoding.recon_shape``."""
-    img: FloatArray = rss(to_recon_matrix(ifft2(torch.from_numpy(data.ksp)), data.encoding)).numpy()
-    return img
 
 
 def _on(device: torch.device, ksp: ComplexArray, mps: ComplexArray, mask: BoolArray) -> tuple[Sense, torch.Tensor]:

@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from untrained_recon.files.sampling import truth
-from untrained_recon.metrics import PAPER, quality
+from untrained_recon.metrics import PAPER, psnr
 from untrained_recon.output import make_folder, write_array
-from untrained_recon.physics.operators import rss
+from untrained_recon.physics.operators import rss, rss_image
 from untrained_recon.recon.methods import solve
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
@@ -47,7 +46,7 @@ def fig6(context: Context) -> Outcome:
     figure = new_figure(5, 3.6)
     axes = figure.subplots()
     axes.plot(list(ours), means - means[0], "o-", label="ours")
-    gains = [psnr - PAPER_AVERAGE_RUN for psnr in published.values()]
+    gains = [value - PAPER_AVERAGE_RUN for value in published.values()]
     axes.plot(list(published), gains, "s", color="tab:red", label="paper, Table 7")
     axes.set(xlabel="number of runs k", ylabel="gain in PSNR over a single run / dB", xticks=range(1, RUNS + 1))
     axes.legend()
@@ -84,7 +83,7 @@ def _scores(context: Context) -> tuple[list[Path], Scores, Scores]:
 
 
 def _psnr(coil_imgs: ComplexArray, reference: FloatArray) -> float:
-    return quality(rss(torch.from_numpy(coil_imgs)).numpy(), reference, PAPER).psnr
+    return psnr(rss(torch.from_numpy(coil_imgs)).numpy(), reference, PAPER)
 
 
 def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
@@ -99,7 +98,7 @@ def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
         if not kept.exists():
             write_array(kept, solve(data, config, context.device).coil_imgs.cpu().numpy())
         runs.append(np.load(kept))
-    return truth(ksp, data.encoding), np.stack(runs)
+    return rss_image(ksp, data.encoding), np.stack(runs)
 
 
 def _notes(context: Context, paths: list[Path], single: Scores) -> list[str]:
