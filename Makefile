@@ -30,7 +30,7 @@ test-wheel:
 	tests/wheel.sh $(PYTHON)
 
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest
+	build/oldest/bin/python -m pytest -W default # old libraries warn of one another
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -124,7 +124,7 @@ def test_the_command_line_survives_a_full_disk(size: int, tmp_path: Path) -> Non
 def test_hdf5_closes_quietly_after_a_failure_and_the_failure_is_raised(tmp_path: Path) -> None:
     def write() -> None:
         with HDF5Output(tmp_path / "out.h5") as file:
-            dataset = ismrmrd.Dataset(file, "dataset", mode="w")
+            dataset = ismrmrd.Dataset(file, "dataset")
             dataset.write_xml_header(b"<x/>" * 1000)
             dataset.append_image("image_0", image((64, 64)))
             dataset.close()

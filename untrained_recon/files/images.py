@@ -19,7 +19,7 @@ class ImageFile:
 
     def __init__(self, path: Path, file: HDF5Output, header: bytes) -> None:
         self._path, self._file = path, file
-        self._dataset = ismrmrd.Dataset(file, GROUP, mode="w")
+        self._dataset = ismrmrd.Dataset(file, GROUP)
         self._dataset.write_xml_header(as_utf8(header))
 
     def append_image(self, number: int, image: ismrmrd.Image) -> None:
@@ -60,6 +60,13 @@ def image_file(path: Path, header: bytes, inputs: Inputs = NO_INPUTS) -> Iterato
             images.close()
 
 
+class _ReadOnly(ismrmrd.Dataset):  # type: ignore[misc]  # ismrmrd has no types
+    """A dataset in a file that is open; ismrmrd 1.14 opens none for reading alone."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file, self._dataset_name = file, GROUP
+
+
 def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
     """All images of the group ``image_<number>`` of an image file. Raises RawFileError when it cannot be read."""
     name = f"image_{number}"
@@ -67,10 +74,7 @@ def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
         with h5py.File(path, "r") as file:
             if name not in file.get(GROUP, ()):
                 raise RawFileError(f"{path}: no series {name}")
-        dataset = ismrmrd.Dataset(str(path), GROUP, mode="r")
-        try:
+            dataset = _ReadOnly(file)
             return [dataset.read_image(name, n) for n in range(dataset.number_of_images(name))]
-        finally:
-            dataset.close()
     except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:  # what HDF5 and ismrmrd raise over other files
         raise RawFileError(f"{path}: cannot be read as an image file ({error})") from error
