@@ -1,0 +1,91 @@
+"""A body with markers at known places of the patient, seen by slices and slabs of any direction."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tests.doubles.scans import Body, Protocol, header_of, measure, noisy, readouts
+from untrained_recon.config import load_config
+from untrained_recon.files.images import image_file
+from untrained_recon.recon.volume import reconstruct_image
+from untrained_recon.scan.assemble import assemble
+from untrained_recon.scan.header import parse_header
+from untrained_recon.scan.images import to_image
+
+Points = npt.NDArray[np.float64]
+
+MARKERS = {(30.0, -21.0, 12.0): 1.0, (-12.0, -2.0, 34.0): 0.6, (5.0, -40.0, 25.0): 0.3}
+"""Left, posterior, head in mm: how bright."""
+
+WIDTH_MM = 7.0
+CENTRE = np.array([12.0, -18.0, 20.0])
+
+SLICES = Protocol((1, 33, 96), (1, 33, 48), (5.0, 165.0, 384.0), (5.0, 165.0, 192.0), counts={"slice": 17})
+SLAB = Protocol((22, 33, 96), (22, 33, 48), (110.0, 165.0, 384.0), (110.0, 165.0, 192.0))
+
+
+def _turned(*degrees: float) -> Points:
+    turn = np.eye(3)
+    for axis, angle in enumerate(np.deg2rad(degrees)):
+        plane = np.eye(3)
+        one, two = (n for n in range(3) if n != axis)
+        plane[[one, one, two, two], [one, two, one, two]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        turn = plane @ turn
+    return turn
+
+
+DIRECTIONS = {
+    "axial": np.eye(3),
+    "axial from the head": np.diag([1.0, 1.0, -1.0]),
+    "sagittal": np.array([[0.0, 1, 0], [0, 0, -1], [1, 0, 0]]),
+    "coronal": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "oblique": _turned(20, -35, 15),
+}
+"""Rows: read, phase and slice direction."""
+
+
+def brightness(points: Points) -> Points:
+    """Of the body at places ``(…, 3)``."""
+    found = np.zeros(points.shape[:-1])
+    for place, value in MARKERS.items():
+        found += value * np.exp(-((points - np.array(place)) ** 2).sum(axis=-1) / (2 * WIDTH_MM**2))
+    return found
+
+
+def raw(protocol: Protocol, directions: Points) -> Iterable[ismrmrd.Acquisition]:
+    """Every readout of a scan of the body, sampled completely by two coils that see all of it alike."""
+    n_slices = protocol.counts.get("slice", 1)
+    coils = np.array([1.0, 0.5j])
+    for n in range(n_slices):
+        position = CENTRE + (n - n_slices // 2) * protocol.fov[0] * directions[2]
+        z = np.array([0.0]) if protocol.matrix[0] == 1 else np.arange(-16, 17) * 3.5
+        y = x = np.arange(-23, 24) * 3.5
+        along = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1], axis=-1)  # read, phase, slice
+        imgs = brightness(position + along @ directions) * coils[:, None, None, None]
+        ksp = measure(Body(imgs.astype(np.complex64), (z, y, x)), protocol)
+        fields = dict(zip(("read_dir", "phase_dir", "slice_dir"), directions, strict=True))
+        ksp = noisy(ksp, 1e-4, n)  # lines of nothing at all would be taken as not acquired
+        yield from readouts(ksp, protocol, np.ones(protocol.matrix[:2], bool), slice=n, position=position, **fields)
+
+
+def images(path: Path, protocol: Protocol, directions: Points, **sections: Any) -> Path:
+    """The image file that our reconstruction makes of the scan."""
+    xml = header_of(protocol, **sections)
+    header, config = parse_header(xml), load_config("fast")
+    with image_file(path, xml) as out:
+        for data in assemble([raw(protocol, directions)], header, config.scan):
+            recon = reconstruct_image(data, config, torch.device("cpu"))
+            out.append_image(0, to_image("magnitude", recon, data, header, config))
+    return path
+
+
+def error(read: Callable[[], tuple[Points, Points]]) -> float:
+    """How far values are from the body's at their places, relative, but for a common factor."""
+    points, values = read()
+    truth = brightness(points)
+    return float(np.linalg.norm(values / values.max() * truth.max() - truth) / np.linalg.norm(truth))
