@@ -16,7 +16,7 @@ XML = b"<ismrmrdHeader/>"
 def image(
     pixels: npt.NDArray[Any], directions: npt.NDArray[np.float64] | None = None, meta: dict[str, Any] | None = None, **head: Any
 ) -> ismrmrd.Image:
-    """An image ``(n_y, n_x)`` or ``(n_z, n_y, n_x)``, axial and of 2 × 1 × 1 mm if nothing else is said; fields of its header by name."""
+    """An image ``(n_y, n_x)`` or ``(n_z, n_y, n_x)``, axial, of 2 × 1 × 1 mm, or what ``head`` says by name."""
     single = pixels.astype(np.float32) if pixels.dtype == np.float64 else pixels
     n_z, n_y, n_x = single.shape if single.ndim == 3 else (1, *single.shape)
     fields = {"image_type": ismrmrd.IMTYPE_MAGNITUDE, "image_series_index": 1, "field_of_view": (n_x, n_y, 2 * n_z), **head}

@@ -63,8 +63,8 @@ def raw(protocol: Protocol, directions: Points) -> Iterable[ismrmrd.Acquisition]
     coils = np.array([1.0, 0.5j])
     for n in range(n_slices):
         position = CENTRE + (n - n_slices // 2) * protocol.fov[0] * directions[2]
-        z = np.array([0.0]) if protocol.matrix[0] == 1 else np.arange(-16, 17) * 3.5
-        y = x = np.arange(-23, 24) * 3.5
+        z = 3.5 * np.arange(-16.0, 17.0) if protocol.matrix[0] > 1 else np.array([0.0])
+        x = y = 3.5 * np.arange(-23.0, 24.0)
         along = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1], axis=-1)  # read, phase, slice
         imgs = brightness(position + along @ directions) * coils[:, None, None, None]
         ksp = measure(Body(imgs.astype(np.complex64), (z, y, x)), protocol)

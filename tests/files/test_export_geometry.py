@@ -83,7 +83,10 @@ def test_stacks_that_are_not_one_are_several_volumes(tmp_path: Path) -> None:
     """A localizer of three directions, and a stack in which a slice is missing."""
     from tests.doubles.images import image, write
 
-    three = [image(np.full((8, 6), n + 1.0), slice=n, directions=DIRECTIONS[name]) for n, name in enumerate(("axial", "sagittal", "coronal"))]
+    three = [
+        image(np.full((8, 6), n + 1.0), slice=n, directions=DIRECTIONS[name])
+        for n, name in enumerate(("axial", "sagittal", "coronal"))
+    ]
     export(write(tmp_path / "three.h5", three), tmp_path / "three", "nifti")
     assert list(halves(tmp_path / "three")) == [(6, 8, 1)] * 3
     gap = [image(np.full((8, 6), n + 1.0), slice=n, position=(0, 0, 5.0 * n)) for n in (0, 1, 2, 4, 5)]

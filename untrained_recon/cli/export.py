@@ -52,8 +52,13 @@ def export_options(command: Command) -> Command:
     return like_option(force_option(command))
 
 
-def require_exports(options: Mapping[str, Any], inputs: Mapping[str, Path | None]) -> None:
+def require_exports(images: Path, options: Mapping[str, Any], inputs: Mapping[str, Path | None]) -> None:
     """What can be told of the options before the images are there.
+
+    Args:
+        images: Where they will be.
+        options: Of the command.
+        inputs: Files that nothing may replace, see :func:`untrained_recon.output.require_place`.
 
     Raises:
         MissingExtraError: What a format needs is not installed.
@@ -61,10 +66,14 @@ def require_exports(options: Mapping[str, Any], inputs: Mapping[str, Path | None
     """
     if options["like"] is not None and options["dicom"] is None:
         raise click.UsageError("--like goes with --dicom")
+    places = {images.resolve()}
     for form in FORMATS:
         if options[form] is not None:
             require_format(form)
             require_target(form, options[form], inputs)
+            if options[form].resolve() in places:
+                raise click.UsageError(f"{options[form]} is named twice; every output needs a place of its own")
+            places.add(options[form].resolve())
 
 
 def write_exports(images: Path, options: Mapping[str, Any]) -> None:

@@ -85,7 +85,7 @@ def replay(
         raise click.UsageError("with --server the settings are those of the chain")
     inputs = {"the raw data": raw, "the mask": mask}
     require_place(output, inputs)
-    require_exports(exports, {**inputs, "the images": output})
+    require_exports(output, exports, inputs)
     named = {"device": device, "seed": None if seed is None else str(seed)}
     properties = {
         **_configured(config),

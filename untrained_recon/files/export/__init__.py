@@ -1,7 +1,7 @@
 """Image files in the formats of others: a table, one module for each."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def export(path: Path, target: Path, form: str, like: Path | None = None, group:
     inputs = {"the images": path, "what --like names": like}
     require_target(form, target, inputs)
     module = import_module(f"{__name__}.{form}")
-    products: list[Product] = list(module.products(read_scan(path, group, like)))
+    products = _distinct(module.products(read_scan(path, group, like)))
     if _is_file(form, target):
         folder, products = target.parent, [_single(products, target, form)]
         _refuse([target.with_name(name) for product in products for name in product.names if not force], target)
@@ -118,6 +118,18 @@ def export(path: Path, target: Path, form: str, like: Path | None = None, group:
     return len(products)
 
 
+def _distinct(products: Iterable[Product]) -> list[Product]:
+    """The products, those of a name that was there before with a number: a host may send images of the same counters."""
+    found: dict[str, Product] = {}
+    for product in products:
+        name, n = product.name, 1
+        while name in found:
+            n += 1
+            name = f"{product.name}_{n}"
+        found[name] = replace(product, name=name)
+    return list(found.values())
+
+
 def _is_file(form: str, target: Path) -> bool:
     ending = FORMATS[form].ending
     return bool(ending) and target.name.endswith(ending) and not target.is_dir()
@@ -128,7 +140,7 @@ def _single(products: Iterable[Product], target: Path, form: str) -> Product:
     if len(main) != 1:
         raise ConfigError(f"{target}: --{form} makes {len(main)} files of the magnitude images; name a folder")
     (product,) = main
-    return Product(target.name.removesuffix(product.ending), product.save, product.ending, product.beside)
+    return replace(product, name=target.name.removesuffix(product.ending))
 
 
 def _refuse(files: Iterable[Path], target: Path) -> None:

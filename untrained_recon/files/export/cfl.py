@@ -25,15 +25,17 @@ def products(scan: Scan) -> Iterator[Product]:
 
 
 def _save(scan: Scan, series: Series, path: Path) -> None:
-    shapes = {picture.pixels.shape for picture in series.pictures}
-    if len(shapes) > 1:
-        raise RawFileError(f"{scan.path}: the images of {series.name} have the shapes {sorted(shapes)}; an array has one")
-    n_z, n_y, n_x = shapes.pop()
+    n_z, n_y, n_x = series.pictures[0].pixels.shape
     sizes = [n_x, n_y, n_z] + [1] * (DIMS - 3)
     for name, dim in COUNTERS.items():
         sizes[dim] = 1 + max(getattr(picture.index, name) for picture in series.pictures)
     array = np.zeros(sizes[::-1], np.complex64)
-    missing = array.size // (n_z * n_y * n_x) - len({picture.index for picture in series.pictures})
+    distinct = {picture.index for picture in series.pictures}
+    if len(distinct) < len(series.pictures):
+        raise RawFileError(
+            f"{scan.path}: {len(series.pictures) - len(distinct)} images of {series.name} have the counters of others"
+        )
+    missing = array.size // (n_z * n_y * n_x) - len(distinct)
     if missing:
         logger.warning("%s: %d images of %s are missing; they are zeros", scan.path, missing, series.name)
     for picture in series.pictures:

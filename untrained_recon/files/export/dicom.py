@@ -54,6 +54,7 @@ def products(scan: Scan) -> Iterator[Product]:
         for number, (stack, plane) in enumerate(planes, 1):
             image = _image(scan, series, about, stack, plane)
             image.InstanceNumber = number
+            image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid(about.SeriesInstanceUID, number)
             made.setdefault(_key(series, plane), image)
             yield Product(f"{folder}/{number:04d}_{image.SOPInstanceUID}", partial(_save, image, plane.pixels, scale), ".dcm")
     maps = [series for series in scan.parts if series.is_map]
@@ -70,9 +71,7 @@ def _source(made: Mapping[tuple[object, ...], Dataset], series: Series, plane: P
     try:
         return made[_key(series, plane)]
     except KeyError as error:
-        raise RawFileError(
-            f"{scan.path}: {plane.picture.index} has a map ({series.name}) but no image of the same matrix"
-        ) from error
+        raise RawFileError(f"{scan.path}: {plane.picture.index} has a {series.kind} map but no image") from error
 
 
 def _key(series: Series, plane: Plane) -> tuple[object, ...]:
@@ -103,7 +102,6 @@ def _image(scan: Scan, series: Series, about: Dataset, stack: Stack, plane: Plan
     image.file_meta.ImplementationClassUID = IMPLEMENTATION
     image.file_meta.ImplementationVersionName = f"UNTRAINED_{__version__}"[:16]
     image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = MRImageStorage
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid(about.SeriesInstanceUID, index, plane.z)
     image.ImageType = ["DERIVED", "PRIMARY", *KINDS[series.kind]]
     image.ImageComments = plane.picture.comment[:LONGEST_COMMENT].replace("\\", "/")
     image.DerivationDescription = _derivation(plane)

@@ -58,7 +58,8 @@ def parametric_map(
         content_label=series.kind.upper()[:16],
         content_description=series.pictures[0].comment[:LONG],
     )
-    for element in ("SeriesDescription", "Laterality", "ContributingEquipmentSequence"):
-        setattr(made, element, about[element].value)
+    for element in ("SeriesDescription", "ProtocolName", "BodyPartExamined", "Laterality", "ContributingEquipmentSequence"):
+        if element in about:
+            setattr(made, element, about[element].value)
     made.ImageComments = stack.planes[0].picture.comment.replace("\\", "/")
     made.save_as(path, enforce_file_format=True)

@@ -70,6 +70,25 @@ SEQUENCE = (
 )
 """What only a DICOM file says of it."""
 
+PAIRED = (
+    "",
+    "ANKLE",
+    "ARM",
+    "BREAST",
+    "EXTREMITY",
+    "EYE",
+    "ELBOW",
+    "FOOT",
+    "HAND",
+    "HIP",
+    "KNEE",
+    "LEG",
+    "ORBIT",
+    "SHOULDER",
+    "WRIST",
+)
+"""Parts of the body of which there is a left and a right one, or may be: whose laterality is stated, unknown though it is."""
+
 SEXES = ("M", "F", "O")
 
 
@@ -138,8 +157,10 @@ def _state_equipment(scan: Scan, like: Dataset | None, found: Dataset) -> None:
     if like is not None:
         for name in (*HOW, *SEQUENCE):
             _copy(like, found, name)
-    for name in ("Manufacturer", "PatientPosition", "ScanOptions", "Laterality"):
+    for name in ("Manufacturer", "PatientPosition", "ScanOptions"):
         found.setdefault(name, "")
+    if found.get("BodyPartExamined", "") in PAIRED:
+        found.setdefault("Laterality", "")
     found.setdefault("ScanningSequence", "RM")  # "research mode": the header does not say
     found.setdefault("SequenceVariant", "NONE")
     equipment = Dataset()

@@ -22,11 +22,8 @@ def products(scan: Scan) -> Iterator[Product]:
     if series is None:
         raise RawFileError(f"{scan.path}: there are no magnitude images")
     others = {picture.index._replace(slice=0) for picture in series.pictures}
-    shapes = {picture.pixels.shape for picture in series.pictures}
-    if len(others) > 1 or len(shapes) > 1:
-        raise RawFileError(
-            f"{scan.path}: {len(others)} contrasts, phases and repetitions in {len(shapes)} matrices; fastMRI's files hold slices"
-        )
+    if len(others) > 1:
+        raise RawFileError(f"{scan.path}: {len(others)} contrasts, phases and repetitions; fastMRI's files hold slices of one")
     yield Product(scan.path.stem, partial(_save, scan, series), ".h5")
 
 

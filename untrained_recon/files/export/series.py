@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Images of one kind, of one encoding space, average and set.
+    """Images of one kind, of one encoding space, average and set; all of one matrix.
 
     Attributes:
         name: Unlike that of any other series of the file.
