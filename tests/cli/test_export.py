@@ -42,7 +42,9 @@ def test_from_raw_data_to_viewers(small_scan: Path, tmp_path: Path) -> None:
     assert (stack[0].ProtocolName, stack[0].PatientPosition) == ("phantom", "HFS")
     again = untrained_recon("export", out, "-o", tmp_path / "again", "--dicom")
     assert (again.returncode, again.stdout) == (0, f"3 files in {tmp_path / 'again'}\n")
-    assert {path.name for path in (tmp_path / "again").rglob("*.dcm")} == {path.name for path in (tmp_path / "dicom").rglob("*.dcm")}
+    assert {path.name for path in (tmp_path / "again").rglob("*.dcm")} == {
+        path.name for path in (tmp_path / "dicom").rglob("*.dcm")
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,18 @@
 """A body with markers at known places of the patient, seen by slices and slabs of any direction."""
 
+import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import ismrmrd
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from gadgets.acquisitions import reconstruct
+from gadgets.connection import GadgetConnection
+from tests.doubles.helpers import play, stream
 from tests.doubles.scans import Body, Protocol, header_of, measure, noisy, readouts
-from untrained_recon.config import load_config
 from untrained_recon.files.images import image_file
-from untrained_recon.recon.volume import reconstruct_image
-from untrained_recon.scan.assemble import assemble
-from untrained_recon.scan.header import parse_header
-from untrained_recon.scan.images import to_image
 
 Points = npt.NDArray[np.float64]
 
@@ -73,15 +70,21 @@ def raw(protocol: Protocol, directions: Points) -> Iterable[ismrmrd.Acquisition]
         yield from readouts(ksp, protocol, np.ones(protocol.matrix[:2], bool), slice=n, position=position, **fields)
 
 
-def images(path: Path, protocol: Protocol, directions: Points, **sections: Any) -> Path:
-    """The image file that our reconstruction makes of the scan."""
-    xml = header_of(protocol, **sections)
-    header, config = parse_header(xml), load_config("fast")
-    with image_file(path, xml) as out:
-        for data in assemble([raw(protocol, directions)], header, config.scan):
-            recon = reconstruct_image(data, config, torch.device("cpu"))
-            out.append_image(0, to_image("magnitude", recon, data, header, config))
+def images(path: Path, protocol: Protocol, directions: Points) -> Path:
+    """The image file of what our gadget answers to the scan."""
+    header = header_of(protocol)
+    answer = play(stream({"config": "fast", "device": "cpu"}, header, raw(protocol, directions)), reconstruct_at)
+    assert not answer.errors
+    with image_file(path, header) as out:
+        for image in answer.images:
+            out.append_image(0, image)
     return path
+
+
+def reconstruct_at(sock: socket.socket) -> None:
+    """As ``python -m gadgets`` serves the gadget of acquisitions."""
+    with GadgetConnection(sock) as connection:
+        reconstruct(connection)
 
 
 def error(read: Callable[[], tuple[Points, Points]]) -> float:

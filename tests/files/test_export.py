@@ -160,6 +160,26 @@ def test_what_the_header_says_is_in_the_dicom_and_nothing_else(tmp_path: Path) -
 
 
 @needs_extra
+def test_what_is_no_dicom_value_in_the_header_does_not_get_there(tmp_path: Path) -> None:
+    odd = {
+        "subjectInformation": xsd.subjectInformationType(patientName="A\\B" + 80 * "c", patientGender="O"),
+        "studyInformation": xsd.studyInformationType(
+            studyInstanceUID="anonymous", bodyPartExamined="Kopf-Hals", studyTime="10:11:12.5+01:00"
+        ),
+        "measurementInformation": xsd.measurementInformationType(
+            patientPosition=xsd.patientPositionType.HFS, frameOfReferenceUID="1.02.x", protocolName="üü\\" + 90 * "o"
+        ),
+    }
+    export(write(tmp_path / "in.h5", slices(1), xml=header_of(Protocol(), **odd)), tmp_path / "out", "dicom")
+    (made,) = read(tmp_path / "out")
+    assert (made.StudyTime, made.BodyPartExamined, made.PatientSex) == ("101112.500", "KOPF HALS", "O")
+    assert str(made.PatientName).startswith("A/Bc")
+    assert len(made.ProtocolName) == 64
+    for name in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        assert made[name].value.startswith("2.25.")
+
+
+@needs_extra
 def test_uids_are_the_same_for_the_same_images_and_others_for_others(tmp_path: Path) -> None:
     def uids(name: str, images: list[ismrmrd.Image]) -> tuple[set[str], set[str], set[str]]:
         export(write(tmp_path / f"{name}.h5", images), tmp_path / name, "dicom")

@@ -40,7 +40,7 @@ def export(images: Path, output: Path, like: Path | None, force: bool, group: st
     click.echo(f"{count} file{'s' if count > 1 else ''} in {output}" if output.is_dir() else f"{output}")
 
 
-for _name, _row in reversed(FORMATS.items()):
+for _name, _row in FORMATS.items():
     export = click.option(f"--{_name}", "form", flag_value=_name, help=_row.about)(export)
 
 

@@ -103,7 +103,7 @@ def _image(scan: Scan, series: Series, about: Dataset, stack: Stack, plane: Plan
     image.file_meta.ImplementationVersionName = f"UNTRAINED_{__version__}"[:16]
     image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = MRImageStorage
     image.ImageType = ["DERIVED", "PRIMARY", *KINDS[series.kind]]
-    image.ImageComments = plane.picture.comment[:LONGEST_COMMENT].replace("\\", "/")
+    image.ImageComments = plane.picture.comment[:LONGEST_COMMENT]
     image.DerivationDescription = _derivation(plane)
     image.AcquisitionNumber = index.repetition + 1
     image.ContentDate, image.ContentTime = about.get("SeriesDate", ""), about.get("SeriesTime", "")

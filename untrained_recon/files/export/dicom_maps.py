@@ -61,5 +61,5 @@ def parametric_map(
     for element in ("SeriesDescription", "ProtocolName", "BodyPartExamined", "Laterality", "ContributingEquipmentSequence"):
         if element in about:
             setattr(made, element, about[element].value)
-    made.ImageComments = stack.planes[0].picture.comment.replace("\\", "/")
+    made.ImageComments = stack.planes[0].picture.comment
     made.save_as(path, enforce_file_format=True)

@@ -6,6 +6,7 @@ stays empty: nothing is invented but the UIDs, which follow from the images.
 
 import hashlib
 import logging
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import RE_VALID_UID
 from pydicom.valuerep import DSfloat, PersonName
 
 from untrained_recon import __version__
@@ -89,6 +91,7 @@ PAIRED = (
 )
 """Parts of the body of which there is a left and a right one, or may be: whose laterality is stated, unknown though it is."""
 
+TIME = re.compile(r"^(\d\d):(\d\d):(\d\d)(\.\d{1,6})?")
 SEXES = ("M", "F", "O")
 
 
@@ -106,8 +109,8 @@ def common(scan: Scan) -> Dataset:
             setattr(found, name, _text(name, scan.value(path)))
         for name, path in MORE.items():
             _state(found, name, scan.value(path))
-        found.StudyInstanceUID = scan.value("studyInformation.studyInstanceUID") or uid("study", *_when(scan))
-        frame = scan.value("measurementInformation.frameOfReferenceUID")
+        found.StudyInstanceUID = _valid(scan.value("studyInformation.studyInstanceUID")) or uid("study", *_when(scan))
+        frame = _valid(scan.value("measurementInformation.frameOfReferenceUID"))
     else:
         for name in (*WHO, *MORE, *WHOSE):
             _copy(like, found, name, empty=name in WHO)
@@ -172,6 +175,11 @@ def _state_equipment(scan: Scan, like: Dataset | None, found: Dataset) -> None:
     found.ContributingEquipmentSequence = [equipment]
 
 
+def _valid(given: str | None) -> str:
+    """A UID of the header; empty where it is none, as after some anonymisations."""
+    return str(given) if given and len(given) <= LONG and re.fullmatch(RE_VALID_UID, given) else ""
+
+
 def _read(path: Path) -> Dataset:
     try:
         like = pydicom.dcmread(path, stop_before_pixels=True)
@@ -207,11 +215,11 @@ def _text(name: str, value: Any) -> Any:
     if name.endswith("Date"):
         return text.replace("-", "")[:8]
     if name.endswith("Time"):
-        return text.replace(":", "").rstrip("Z")[:13]
+        return "".join(part or "" for found in TIME.findall(text)[:1] for part in found)
     if name == "PatientSex":
         return text.upper() if text.upper() in SEXES else ""
-    if name == "BodyPartExamined":
-        return text.upper()[:SHORT]
+    if name in ("BodyPartExamined", "PatientPosition"):
+        return re.sub("[^A-Z0-9_]", " ", text.upper())[:SHORT].strip()
     return text[: SHORT if name in ("StudyID", "AccessionNumber", "SequenceName", "StationName") else LONG]
 
 

@@ -26,10 +26,11 @@ def _save(series: Series, picture: Picture, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    tiles, (low, high) = montage(picture.pixels), series.window
+    low, high = series.window
     if not series.is_map and series.kind != "phase":
-        pyplot.imsave(path, tiles, cmap="gray", vmin=low, vmax=high)
+        pyplot.imsave(path, montage(picture.pixels, low), cmap="gray", vmin=low, vmax=high)
         return
+    tiles = montage(picture.pixels, np.nan)
     n_y, n_x = tiles.shape
     height = max(3.0, n_y / DOTS)
     figure, axis = pyplot.subplots(figsize=(height * n_x / n_y + 1.6, height + 0.6), layout="constrained")
@@ -44,11 +45,11 @@ def _save(series: Series, picture: Picture, path: Path) -> None:
     pyplot.close(figure)
 
 
-def montage(pixels: Pixels) -> Pixels:
-    """The planes ``(n_z, n_y, n_x)`` in rows and columns, about as high as wide; what is left over is as the smallest value."""
+def montage(pixels: Pixels, rest: float) -> Pixels:
+    """The planes ``(n_z, n_y, n_x)`` in rows and columns, about as high as wide; the places left over hold ``rest``."""
     n_z, n_y, n_x = pixels.shape
     columns = min(n_z, max(1, round(math.sqrt(n_z * n_y / n_x))))
     rows = -(-n_z // columns)
-    tiles = np.full((rows * columns, n_y, n_x), pixels.min(), pixels.dtype)
+    tiles = np.full((rows * columns, n_y, n_x), rest, np.float32)
     tiles[:n_z] = pixels
     return tiles.reshape(rows, columns, n_y, n_x).swapaxes(1, 2).reshape(rows * n_y, columns * n_x)
