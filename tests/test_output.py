@@ -37,7 +37,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "npy": lambda folder: convert(array(folder), folder / "out.npy"),
     "cfl": lambda folder: convert(array(folder), folder / "out.cfl"),
     "images": lambda folder: write_images(folder / "out.h5"),
-    "pictures": lambda folder: export(folder / "in.h5", folder, "png", force=True),
+    "pictures": lambda folder: pictures(folder),
     "weights": lambda folder: train_unet([pair()], [pair()], folder, Training(1, chans=16, pools=2), torch.device("cpu")),
 }
 
@@ -49,6 +49,11 @@ def array(folder: Path) -> Path:
 def image(shape: tuple[int, int]) -> ismrmrd.Image:
     pixels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     return ismrmrd.Image.from_array(pixels, transpose=False)
+
+
+def pictures(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    export(folder / "in.h5", folder, "png", force=True)
 
 
 def pair() -> tuple[np.ndarray, np.ndarray]:

@@ -461,3 +461,10 @@ def test_a_validator_finds_no_error(tmp_path: Path) -> None:
 def nothing_half_written_is_left(tmp_path: Path) -> Iterator[None]:
     yield
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_every_format_has_a_row_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    for form, row in FORMATS.items():
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| `--{form}` |"))
+        assert row.ending in line

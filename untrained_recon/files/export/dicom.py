@@ -130,7 +130,7 @@ def _sequence(scan: Scan, image: Dataset, plane: Plane) -> None:
         if value is not None:
             setattr(image, name, decimal(value))
         elif name in ("RepetitionTime", "EchoTime"):
-            setattr(image, name, None)
+            image.setdefault(name, None)
     image.EchoTrainLength = None
     image.EchoNumbers = index.contrast + 1
     image.InPlanePhaseEncodingDirection = "COL"

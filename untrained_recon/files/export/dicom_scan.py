@@ -68,6 +68,8 @@ SEQUENCE = (
     "ImagingFrequency",
     "ImagedNucleus",
     "PixelBandwidth",
+    "RepetitionTime",
+    "FlipAngle",
     "SoftwareVersions",
 )
 """What only a DICOM file says of it."""
