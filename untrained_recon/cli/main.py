@@ -47,7 +47,7 @@ def cli() -> None:
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")
 @export_options
-@click.option("--mask", type=FILE, help="Lines that were acquired, of arrays and fastMRI files (.npy).  [default: NAME.mask.npy]")
+@click.option("--mask", type=FILE, help="Lines acquired, of arrays and fastMRI files (.npy, .cfl).  [default: NAME.mask.npy]")
 @click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
 @click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
 @group_option
