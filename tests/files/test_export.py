@@ -101,6 +101,24 @@ def test_dicom_images_give_back_the_values_of_the_image(tmp_path: Path) -> None:
 
 
 @needs_extra
+@pytest.mark.parametrize(
+    ("source", "window"),
+    [(np.linspace(-3.1, 3.1, 48).astype(np.float32), (0, 2 * np.pi)), (np.arange(48, dtype=np.uint16) * 80, (1889.4, 3703.6))],
+)
+def test_phases_of_a_host_are_what_they_are(source: Any, window: tuple[float, float], tmp_path: Path) -> None:
+    """Gadgetron sends phases in rad, or scaled to whole numbers."""
+    path = write(tmp_path / "in.h5", [image(source.reshape(8, 6), image_type=ismrmrd.IMTYPE_PHASE)])
+    for form in FORMATS:
+        if form != "fastmri":
+            export(path, tmp_path / form, form)
+    (made,) = read(tmp_path / "dicom", "phase")
+    np.testing.assert_allclose(values(made).ravel(), source, atol=1e-4)
+    assert (float(made.WindowCenter), float(made.WindowWidth)) == pytest.approx(window, rel=1e-4)
+    with pytest.raises(RawFileError, match="there are no magnitude images"):
+        export(path, tmp_path / "fastmri", "fastmri")
+
+
+@needs_extra
 def test_maps_are_parametric_maps_of_their_images(tmp_path: Path) -> None:
     export(everything(tmp_path / "in.h5"), tmp_path / "out", "dicom")
     (made,) = read(tmp_path / "out", "noise")

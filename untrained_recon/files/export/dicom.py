@@ -134,10 +134,9 @@ def _sequence(scan: Scan, image: Dataset, plane: Plane) -> None:
     image.EchoTrainLength = None
     image.EchoNumbers = index.contrast + 1
     image.InPlanePhaseEncodingDirection = "COL"
-    moments = {(picture.index.repetition, picture.index.phase) for series in scan.series for picture in series.pictures}
-    if len(moments) > 1:
-        image.TemporalPositionIdentifier = sorted(moments).index((index.repetition, index.phase)) + 1
-        image.NumberOfTemporalPositions = len(moments)
+    if len(scan.moments) > 1:
+        image.TemporalPositionIdentifier = 1 + scan.moments.index((index.repetition, index.phase))
+        image.NumberOfTemporalPositions = len(scan.moments)
 
 
 def _derivation(plane: Plane) -> str:
@@ -150,9 +149,9 @@ def _scale(series: Series) -> _Scale:
     low, high = series.low_high
     if all(picture.pixels.dtype.kind in "iu" for picture in series.pictures) and 0 <= low <= high <= TOP:
         return _Scale(1.0, 0.0)
-    intercept = float(decimal(-np.pi if series.kind == "phase" else min(0.0, low)))
-    top = np.pi if series.kind == "phase" else high
-    return _Scale(float(decimal((top - intercept) / TOP)) or 1.0, intercept)
+    low, high = (-np.pi, np.pi) if series.in_radians else (min(0.0, low), high)
+    intercept = float(decimal(low))
+    return _Scale(float(decimal((high - intercept) / TOP)) or 1.0, intercept)
 
 
 def _save(image: Dataset, pixels: Pixels, scale: _Scale, path: Path) -> None:

@@ -27,20 +27,18 @@ def _save(series: Series, picture: Picture, path: Path) -> None:
     from matplotlib import pyplot
 
     low, high = series.window
-    if not series.is_map and series.kind != "phase":
+    if not series.is_map and not series.in_radians:
         pyplot.imsave(path, montage(picture.pixels, low), cmap="gray", vmin=low, vmax=high)
         return
     tiles = montage(picture.pixels, np.nan)
     n_y, n_x = tiles.shape
     height = max(3.0, n_y / DOTS)
     figure, axis = pyplot.subplots(figsize=(height * n_x / n_y + 1.6, height + 0.6), layout="constrained")
-    drawn = axis.imshow(
-        tiles, cmap="twilight" if series.kind == "phase" else "viridis", vmin=low, vmax=high, interpolation="nearest"
-    )
+    drawn = axis.imshow(tiles, cmap="twilight" if series.in_radians else "viridis", vmin=low, vmax=high, interpolation="nearest")
     axis.set_axis_off()
     axis.set_title(f"{series.name}, {picture.index}", fontsize=9)
-    label = "rad" if series.kind == "phase" else "in units of the magnitude image"
-    figure.colorbar(drawn, label=label, extend="neither" if series.kind == "phase" else "max")
+    label = "rad" if series.in_radians else "in units of the magnitude image"
+    figure.colorbar(drawn, label=label, extend="neither" if series.in_radians else "max")
     figure.savefig(path, dpi=DOTS, format="png")
     pyplot.close(figure)
 

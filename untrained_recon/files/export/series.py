@@ -66,9 +66,15 @@ class Series:
         return min(float(p.pixels.min()) for p in self.pictures), max(float(p.pixels.max()) for p in self.pictures)
 
     @cached_property
+    def in_radians(self) -> bool:
+        """Whether it is a phase from -π to π; those that a host has scaled to whole numbers are not."""
+        floats = all(picture.pixels.dtype.kind == "f" for picture in self.pictures)
+        return self.kind == "phase" and floats and max(map(abs, self.low_high)) <= np.pi * (1 + 1e-6)
+
+    @cached_property
     def window(self) -> tuple[float, float]:
         """What to show black and white, the same for all images: noise from below, all but the brightest points from above."""
-        if self.kind == "phase":
+        if self.in_radians:
             return -np.pi, np.pi
         values = np.concatenate([p.pixels.ravel()[:: 1 + p.pixels.size * len(self.pictures) // 4_000_000] for p in self.pictures])
         low, high = (float(value) for value in np.percentile(values, (1, 99.5)))
@@ -106,6 +112,11 @@ class Scan:
         for name in path.split("."):
             found = getattr(found, name, None)
         return getattr(found, "value", found)  # of an enumeration its text
+
+    @cached_property
+    def moments(self) -> list[tuple[int, int]]:
+        """Every repetition and phase of which there is an image, in order."""
+        return sorted({(picture.index.repetition, picture.index.phase) for series in self.series for picture in series.pictures})
 
     @cached_property
     def parts(self) -> tuple[Series, ...]:

@@ -50,7 +50,7 @@ def describe(scan: Scan, series: Series, pictures: Iterable[Picture]) -> dict[st
     found |= {
         "SeriesDescription": series.description,
         "ImageType": ["DERIVED", "PRIMARY", series.kind.upper()],
-        "Units": "rad" if series.kind == "phase" else "arbitrary",
+        "Units": "rad" if series.in_radians else "arbitrary",
         "ImageComments": _one(list(dict.fromkeys(picture.comment for picture in pictures))),
         "ConversionSoftware": "untrained-recon",
         "ConversionSoftwareVersion": __version__,
