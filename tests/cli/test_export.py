@@ -35,7 +35,7 @@ def test_from_raw_data_to_viewers(small_scan: Path, tmp_path: Path) -> None:
     stack = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom" / "001_magnitude").iterdir())]
     volume = nibabel.load(tmp_path / "brain.nii.gz")
     for n, one in enumerate(stack):
-        pixels = one.pixel_array * float(one.RescaleSlope)
+        pixels = one.pixel_array * one.RealWorldValueMappingSequence[0].RealWorldValueSlope
         np.testing.assert_allclose(pixels, np.asarray(volume.dataobj)[:, :, n].T, atol=1e-4 * pixels.max())
         first = volume.affine @ [0, 0, n, 1]
         np.testing.assert_allclose(np.array(one.ImagePositionPatient, float), first[:3] * [-1, -1, 1], atol=1e-4)

@@ -76,7 +76,14 @@ def read(folder: Path, series: str = "") -> list[Any]:
 
 
 def values(dataset: Any) -> Any:
-    return dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    """The values of the image; and what viewers make of the pixels is a power of ten times them."""
+    (mapping,) = dataset.RealWorldValueMappingSequence
+    rescaled = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    found = dataset.pixel_array * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept
+    factor = 10.0 ** round(np.log10(dataset.RescaleSlope / mapping.RealWorldValueSlope))
+    np.testing.assert_allclose(rescaled, factor * found, rtol=1e-9, atol=1e-9 * float(dataset.WindowWidth))
+    assert factor == 1 or 1000 <= float(dataset.WindowWidth) <= 10_000
+    return found
 
 
 @needs_extra
@@ -92,8 +99,8 @@ def test_dicom_images_give_back_the_values_of_the_image(tmp_path: Path) -> None:
         assert made.ImageComments == "t2 FALLBACK; CAUTION maps-missing: …"
         assert made.SeriesDescription == "UNTRAINED"
         low, high = np.percentile(np.stack([one.data for one in slices()]), (1, 99.5))
-        assert float(made.WindowCenter) == pytest.approx((low + high) / 2, rel=1e-5)
-        assert float(made.WindowWidth) == pytest.approx(high - low, rel=1e-5)
+        assert float(made.WindowCenter) == pytest.approx(1000 * (low + high) / 2, rel=1e-5)  # whole numbers are enough then
+        assert float(made.WindowWidth) == pytest.approx(1000 * (high - low), rel=1e-5)
         assert (made.InstanceNumber, made.SeriesNumber) == (n + 1, 1)
     for n, phase in enumerate(read(tmp_path / "out", "phase")):
         np.testing.assert_allclose(values(phase), np.full((8, 6), float(n)), atol=1e-4)
@@ -103,7 +110,7 @@ def test_dicom_images_give_back_the_values_of_the_image(tmp_path: Path) -> None:
 @needs_extra
 @pytest.mark.parametrize(
     ("source", "window"),
-    [(np.linspace(-3.1, 3.1, 48).astype(np.float32), (0, 2 * np.pi)), (np.arange(48, dtype=np.uint16) * 80, (1889.4, 3703.6))],
+    [(np.linspace(-3.1, 3.1, 48).astype(np.float32), (0, 2000 * np.pi)), (np.arange(48, dtype=np.uint16) * 80, (1889.4, 3703.6))],
 )
 def test_phases_of_a_host_are_what_they_are(source: Any, window: tuple[float, float], tmp_path: Path) -> None:
     """Gadgetron sends phases in rad, or scaled to whole numbers."""
@@ -261,13 +268,15 @@ def test_moments_and_series_of_a_dynamic_scan(tmp_path: Path) -> None:
 
 
 @needs_extra
-@pytest.mark.parametrize("scale", [1e-7, 1e6])
+@pytest.mark.parametrize("scale", [1e-30, 1e-7, 60, 1e6])
 def test_values_of_any_size_are_kept(scale: float, tmp_path: Path) -> None:
     source = pixels(8, 6, scale=scale)
     export(write(tmp_path / "in.h5", [image(source)]), tmp_path / "out", "dicom")
     (made,) = read(tmp_path / "out")
     np.testing.assert_allclose(values(made), source, atol=source.max() / 65535)
-    assert float(made.WindowWidth) > 0
+    slope, width = float(made.RescaleSlope), float(made.WindowWidth)
+    assert (slope == pytest.approx(source.max() / 65535)) == (scale >= 60), "values that are large enough stay as they are"
+    assert width >= 100
 
 
 @needs_extra

@@ -1,8 +1,10 @@
 """DICOM: MR Image Storage, one file for each plane; maps as Parametric Maps beside them.
 
-Pixels have 16 bits and a slope and an intercept, the same within a series, that give back the values of the image.
+Pixels have 16 bits and a slope and an intercept, the same within a series, that give back the values of the image. Of small values
+they give a power of ten times as much: many viewers make whole numbers of them. The real world value mapping is always exact.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.valuerep import DSfloat
 
 from untrained_recon import __version__
 from untrained_recon.errors import RawFileError
@@ -23,19 +26,21 @@ from untrained_recon.files.export.sidecar import sequence_value
 from untrained_recon.text.printable import printable
 
 TOP = 65535
+GREYS = 100  # whole numbers that a window must span
 LONGEST_COMMENT = 10240
 IMPLEMENTATION = uid("untrained-recon")
 KINDS = {"magnitude": ["OTHER", "M"], "phase": ["PHASE MAP", "P"], "real": ["OTHER", "R"], "imaginary": ["OTHER", "I"]}
 
 
 class _Scale(NamedTuple):
-    """Value = slope · stored + intercept."""
+    """Factor · value = slope · stored + intercept."""
 
     slope: float
     intercept: float
+    factor: float
 
     def stored(self, pixels: Pixels) -> Pixels:
-        return np.clip(np.rint((pixels.astype(np.float64) - self.intercept) / self.slope), 0, TOP).astype("<u2")
+        return np.clip(np.rint((self.factor * pixels.astype(np.float64) - self.intercept) / self.slope), 0, TOP).astype("<u2")
 
 
 def products(scan: Scan) -> Iterator[Product]:
@@ -53,10 +58,12 @@ def products(scan: Scan) -> Iterator[Product]:
         planes = [(stack, plane) for stack in stacks for plane in stack.planes]
         for number, (stack, plane) in enumerate(planes, 1):
             image = _image(scan, series, about, stack, plane)
+            image.WindowCenter, image.WindowWidth = _window(series, scale)
             image.InstanceNumber = number
             image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid(about.SeriesInstanceUID, number)
             made.setdefault(_key(series, plane), image)
-            yield Product(f"{folder}/{number:04d}_{image.SOPInstanceUID}", partial(_save, image, plane.pixels, scale), ".dcm")
+            save = partial(_save, image, plane.pixels, scale, _mapping(series, scale))
+            yield Product(f"{folder}/{number:04d}_{image.SOPInstanceUID}", save, ".dcm")
     maps = [series for series in scan.parts if series.is_map]
     for n, series in enumerate(maps, 1 + len(scan.parts) - len(maps)):
         about = _series(scan, series, head, n)
@@ -116,9 +123,7 @@ def _image(scan: Scan, series: Series, about: Dataset, stack: Stack, plane: Plan
     image.ImagePositionPatient = [decimal(value) for value in plane.corner]
     image.ImageOrientationPatient = [decimal(value) for value in (*plane.row, *plane.column)]
     image.SliceLocation = decimal(plane.location)
-    low, high = series.window
-    image.WindowCenter, image.WindowWidth = decimal((low + high) / 2), decimal(high - low)
-    image.VOILUTFunction = "LINEAR_EXACT"  # the window is in the values of the image, which may all be below 1
+    image.VOILUTFunction = "LINEAR_EXACT"
     return image
 
 
@@ -148,13 +153,32 @@ def _derivation(plane: Plane) -> str:
 def _scale(series: Series) -> _Scale:
     low, high = series.low_high
     if all(picture.pixels.dtype.kind in "iu" for picture in series.pictures) and 0 <= low <= high <= TOP:
-        return _Scale(1.0, 0.0)
+        return _Scale(1.0, 0.0, 1.0)
+    width = series.window[1] - series.window[0]
+    factor = 1.0 if width >= GREYS else 10.0 ** math.ceil(math.log10(10 * GREYS / width))
     low, high = (-np.pi, np.pi) if series.in_radians else (min(0.0, low), high)
-    intercept = float(decimal(low))
-    return _Scale(float(decimal((high - intercept) / TOP)) or 1.0, intercept)
+    intercept = float(decimal(factor * low))
+    return _Scale(float(decimal((factor * high - intercept) / TOP)) or 1.0, intercept, factor)
 
 
-def _save(image: Dataset, pixels: Pixels, scale: _Scale, path: Path) -> None:
+def _window(series: Series, scale: _Scale) -> tuple[DSfloat, DSfloat]:
+    low, high = (scale.factor * value for value in series.window)
+    return decimal((low + high) / 2), decimal(high - low)
+
+
+def _mapping(series: Series, scale: _Scale) -> Dataset:
+    """From what is stored to the values of the image."""
+    unit, mapping = Dataset(), Dataset()
+    code, meaning = ("rad", "radian") if series.in_radians else ("1", "no units")
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = code, "UCUM", meaning
+    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = 0, TOP
+    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = scale.slope / scale.factor, scale.intercept / scale.factor
+    mapping.LUTLabel, mapping.LUTExplanation = series.kind.upper()[:16], "values of the image that was exported"
+    mapping.MeasurementUnitsCodeSequence = [unit]
+    return mapping
+
+
+def _save(image: Dataset, pixels: Pixels, scale: _Scale, mapping: Dataset, path: Path) -> None:
     stored = scale.stored(pixels)
     image, image.file_meta = Dataset(image), image.file_meta
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -162,6 +186,7 @@ def _save(image: Dataset, pixels: Pixels, scale: _Scale, path: Path) -> None:
     image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 0
     image.SmallestImagePixelValue, image.LargestImagePixelValue = int(stored.min()), int(stored.max())
     image.RescaleIntercept, image.RescaleSlope, image.RescaleType = decimal(scale.intercept), decimal(scale.slope), "US"
+    image.RealWorldValueMappingSequence = [mapping]
     image.PixelData = stored.tobytes()
     image["PixelData"].VR = "OW"
     image.save_as(path, enforce_file_format=True)

@@ -79,7 +79,7 @@ class Series:
         values = np.concatenate([p.pixels.ravel()[:: 1 + p.pixels.size * len(self.pictures) // 4_000_000] for p in self.pictures])
         low, high = (float(value) for value in np.percentile(values, (1, 99.5)))
         low = min(0.0, low) if self.is_map else low
-        return low, high if high > low else max(self.low_high[1], low + 1e-30)
+        return low, next(value for value in (high, self.low_high[1], low + max(abs(low), 1.0)) if value > low)
 
     @property
     def description(self) -> str:
