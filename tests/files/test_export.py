@@ -125,6 +125,18 @@ def test_phases_of_a_host_are_what_they_are(source: Any, window: tuple[float, fl
         export(path, tmp_path / "fastmri", "fastmri")
 
 
+def test_complex_images_are_split_into_what_the_file_does_not_have(tmp_path: Path) -> None:
+    def kinds(name: str, *series: list[ismrmrd.Image]) -> list[str]:
+        return [part.name for part in read_scan(write(tmp_path / f"{name}.h5", *series)).parts]
+
+    complexes = [image(np.full((8, 6), 1j, np.complex64), slice=n, **COMPLEX) for n in range(2)]
+    phases = slices(2, image_type=ismrmrd.IMTYPE_PHASE, image_series_index=5)
+    assert kinds("alone", complexes) == ["magnitude", "phase"]
+    assert kinds("magnitude", slices(2), complexes) == ["magnitude", "phase"]
+    assert kinds("all", slices(2), complexes, phases) == ["magnitude", "phase"]
+    assert kinds("fewer", slices(1), complexes, phases) == ["magnitude", "magnitude_series2", "phase"]
+
+
 @needs_extra
 def test_maps_are_parametric_maps_of_their_images(tmp_path: Path) -> None:
     export(everything(tmp_path / "in.h5"), tmp_path / "out", "dicom")

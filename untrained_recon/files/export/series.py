@@ -1,6 +1,6 @@
 """What an image file holds, sorted into series: the images of one kind that belong side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -19,6 +19,7 @@ from untrained_recon.scan.header import parse_document
 Pixels = npt.NDArray[Any]
 
 TYPES = {ismrmrd.IMTYPE_PHASE: "phase", ismrmrd.IMTYPE_REAL: "real", ismrmrd.IMTYPE_IMAG: "imaginary"}
+PARTS: dict[str, Callable[[Pixels], Pixels]] = {"magnitude": np.abs, "phase": np.angle}  # of complex pixels
 MAP = "STD_MAP"  # data role of what is no image of the patient but a value for every pixel of one
 
 
@@ -120,16 +121,13 @@ class Scan:
 
     @cached_property
     def parts(self) -> tuple[Series, ...]:
-        """The series with real pixels only: of complex images the phase, and the magnitude where the file has none of them."""
-        there = {_place(series) for series in self.series if series.kind == "magnitude"}
-        found: list[Series] = []
+        """The series with real pixels only: of complex images the magnitude and the phase, where the file has none of them."""
+        found = [series for series in self.series if series.kind != "complex"]
+        there = {(series.kind, _place(series)) for series in found}
         for series in self.series:
-            if series.kind != "complex":
-                found.append(series)
-                continue
-            if _place(series) not in there:
-                found.append(_part(series, "magnitude", np.abs))
-            found.append(_part(series, "phase", np.angle))
+            if series.kind == "complex":
+                missing = [kind for kind in PARTS if (kind, _place(series)) not in there]
+                found += [_part(series, kind, found) for kind in missing]
         return tuple(sorted(found, key=lambda series: series.kind != "magnitude"))
 
 
@@ -146,7 +144,9 @@ def read_scan(path: Path, group: str = "", like: Path | None = None) -> Scan:
         pictures = [(_kind(image), _picture(image, path)) for image in images]
         pictures.sort(key=lambda pair: (pair[0], _outer(pair[1]), pair[1].index))
         for ((kind, is_map), outer), members in groupby(pictures, key=lambda pair: (pair[0], _outer(pair[1]))):
-            series.append(Series(_name(kind, outer, series), kind, is_map, tuple(picture for _, picture in members)))
+            words = (f"_{word}{value}" for word, value in zip(("encoding", "average", "set"), outer, strict=True) if value)
+            name = _unlike(kind + "".join(words), series)
+            series.append(Series(name, kind, is_map, tuple(picture for _, picture in members)))
     if not any(one.pictures for one in series):
         raise RawFileError(f"{path}: its series are empty")
     return Scan(path, parse_document(xml) if xml else None, xml, tuple(series), like)
@@ -186,8 +186,8 @@ def _outer(picture: Picture) -> tuple[int, int, int]:
     return picture.index.encoding, picture.index.average, picture.index.set
 
 
-def _name(kind: str, outer: tuple[int, int, int], others: list[Series]) -> str:
-    name = kind + "".join(f"_{word}{value}" for word, value in zip(("encoding", "average", "set"), outer, strict=True) if value)
+def _unlike(name: str, others: list[Series]) -> str:
+    """The name, with a number where others have it."""
     taken = sum(other.name == name or other.name.startswith(f"{name}_series") for other in others)
     return f"{name}_series{taken + 1}" if taken else name
 
@@ -196,6 +196,7 @@ def _place(series: Series) -> frozenset[ImageIndex]:
     return frozenset(picture.index for picture in series.pictures)
 
 
-def _part(series: Series, kind: str, of: Any) -> Series:
-    pictures = tuple(replace(picture, pixels=of(picture.pixels)) for picture in series.pictures)
-    return replace(series, name=series.name.replace("complex", kind, 1), kind=kind, pictures=pictures)
+def _part(series: Series, kind: str, others: list[Series]) -> Series:
+    pictures = tuple(replace(picture, pixels=PARTS[kind](picture.pixels)) for picture in series.pictures)
+    name = _unlike(series.name.replace("complex", kind, 1), others)
+    return replace(series, name=name, kind=kind, pictures=pictures)
