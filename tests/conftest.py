@@ -27,6 +27,13 @@ def pytest_report_header() -> list[str]:
     return [f"{module} is not installed: without {', '.join(NEEDS[module])}" for module in MISSING]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """``@pytest.mark.needs("matplotlib")``: skipped where a module of an extra is not installed."""
+    for mark in item.iter_markers("needs"):
+        if missing := [module for module in mark.args if find_spec(module) is None]:
+            pytest.skip(f"not installed: {', '.join(missing)}")
+
+
 @pytest.fixture(scope="session")
 def small_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A raw file of two slices of 64 x 48 with four coils, twice accelerated, with its truth beside it."""

@@ -26,6 +26,8 @@ from untrained_recon.metrics import (
 )
 from untrained_recon.types import BoolArray, FloatArray
 
+pytestmark = pytest.mark.needs("skimage", "torchmetrics")
+
 Array = npt.NDArray[np.float64]
 CONVENTIONS = [OURS, PAPER, PAPER_VOLUME, PAPER_NO_NORM, PAPER_MIN_MAX, FASTMRI]
 

@@ -189,6 +189,9 @@ def test_only_regular_files_and_new_names_are_written(place: Callable[[Path], Pa
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
 
+REPORT = pytest.mark.needs("pandas", "matplotlib", "skimage", "torchmetrics")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -196,15 +199,15 @@ def test_only_regular_files_and_new_names_are_written(place: Callable[[Path], Pa
         "replay RAW -o",
         "convert ARRAY --format raw",
         "convert ARRAY --format fastmri",
-        "evaluate ARRAY --method fast -o",
+        pytest.param("evaluate ARRAY --method fast -o", marks=REPORT),
         "bench speed --iterations 3 -o",
         "bench service -o",
-        "bench quality ARRAY -o",
+        pytest.param("bench quality ARRAY -o", marks=REPORT),
         "integration-test --service localhost:1 --cases FOLDER --junit",
         "train-unet FOLDER FOLDER -o",
-        "reproduce table1 --data FOLDER -o",
-        "compare RAW RAW --truth ARRAY --png",
-        "replay RAW -o OUT --png",
+        pytest.param("reproduce table1 --data FOLDER -o", marks=REPORT),
+        pytest.param("compare RAW RAW --truth ARRAY --png", marks=REPORT),
+        pytest.param("replay RAW -o OUT --png", marks=REPORT),
     ],
 )
 def test_no_command_writes_to_a_device(arguments: str, small_scan: Path, tmp_path: Path) -> None:

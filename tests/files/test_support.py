@@ -40,6 +40,7 @@ def phantom() -> ComplexArray:
     return ksp
 
 
+@pytest.mark.needs("pandas")
 @pytest.mark.parametrize("form", ["npy", "cfl", "h5"])
 @pytest.mark.parametrize("lines", [every(2), every(4, block=4), every(32, block=6), np.arange(32) != 9, np.arange(32) > 7])
 def test_lines_of_zeros_are_refused_by_name(form: str, lines: BoolArray, tmp_path: Path) -> None:
@@ -58,7 +59,6 @@ def test_lines_of_zeros_are_refused_by_name(form: str, lines: BoolArray, tmp_pat
     for target in ("raw.h5", "other.npy", "other.cfl"):
         with pytest.raises(RawFileError, match=message):
             convert(path, tmp_path / target)
-    pytest.importorskip("pandas", reason="studies need the extra 'report'")
     result = CliRunner().invoke(
         cli, ["evaluate", str(path), "-o", str(tmp_path / "out"), "--method", "zf=fast,recon.method=zero-filled", "--device", "cpu"]
     )
@@ -196,6 +196,7 @@ def test_fastmri_test_sets_become_raw_data(zeroed: bool, tmp_path: Path) -> None
         np.testing.assert_array_equal(acq.data, ksp[acq.idx.slice, :, :, acq.idx.kspace_encode_step_1 + 3])
 
 
+@pytest.mark.needs("torchmetrics", "skimage")
 def test_replay_inspect_and_compare_take_what_convert_takes(tmp_path: Path) -> None:
     ksp, lines = phantom(), every(2, 64, 16)
     truth = np.sqrt((abs(np.fft.ifft2(np.fft.ifftshift(ksp, axes=(1, 2)), norm="ortho")) ** 2).sum(axis=0))

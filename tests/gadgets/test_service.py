@@ -251,6 +251,7 @@ def test_an_image_that_kills_every_worker_becomes_a_conventional_one(scan: Scan)
     assert answer.images[0].meta["untrained_recon_method"] == "cg-sense"
 
 
+@pytest.mark.needs("prometheus_client")
 def test_metrics_and_the_log_tell_what_happened(scan: Scan, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -107,6 +107,7 @@ def test_what_comes_from_outside_is_told_on_one_line(service: Any, scan: Scan) -
         assert len(error) < 500
 
 
+@pytest.mark.needs("prometheus_client")
 def test_health_is_told_over_http_too(scan: Scan) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -40,6 +40,7 @@ def config(**settings: str) -> Config:
     return load_config("fast", {"network.channels": "8", "fit.iterations": "12", "recon.held_out": "0"} | settings)
 
 
+@pytest.mark.needs("torchmetrics")
 def test_the_trace_ends_with_the_image_that_comes_without_it(
     scan: tuple[KSpace, FloatArray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
