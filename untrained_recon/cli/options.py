@@ -12,6 +12,20 @@ group_option = click.option(
 )
 
 
+def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of presets, for the shell."""
+    from untrained_recon.config import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def complete_settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Dotted paths of settings with an equals sign, for the shell."""
+    from untrained_recon.config import Config
+
+    return [f"{path}=" for path in Config().assignments() if path.startswith(incomplete)]
+
+
 def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """``256x256``: lines x samples; None where the option is not given."""
     if value is None:

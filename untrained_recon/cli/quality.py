@@ -44,7 +44,7 @@ NEEDED = ("pandas", "skimage", "torchmetrics")  # modules of the extra
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="ACS lines; below 1 their share of all.")
 @click.option("--mask-seed", "seeds", type=click.IntRange(0), multiple=True, default=[0], show_default=True, help="Repeatable.")
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
-@click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True)
+@click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True, help="Of each volume.")
 @click.option(
     "--budget-s", type=click.FloatRange(0), default=0.0, help="Seconds for a fit of the published networks; 0: all iterations."
 )

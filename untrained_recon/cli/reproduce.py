@@ -17,7 +17,7 @@ TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10,
 @click.option("-o", "--output", type=FOLDER, required=True, help="Folder for results; what is done in it is not done again.")
 @click.option("--quick", is_flag=True, help="Less of everything: minutes on two CPU cores instead of days on a GPU.")
 @click.option("--unet-weights", type=FILE, help="Trained U-net; with --quick a small one is trained where this is not given.")
-@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True)
+@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to compute.")
 def reproduce(target: str, data: Path, output: Path, quick: bool, unet_weights: Path | None, device: str) -> None:
     """Make TARGET, a table or figure of the paper, from the k-space of a folder, the paper's numbers beside ours."""
     require_modules(REPORT, "report", "reproduce")

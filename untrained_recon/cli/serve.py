@@ -26,7 +26,7 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option(
     "--protocol", type=click.Choice(["gadgetron", "mrd"]), default="gadgetron", show_default=True, help="mrd: FIRE, Open Recon."
 )
-@click.option("--port", type=click.IntRange(0, 65535), show_default="9100, 9002 with --protocol mrd")
+@click.option("--port", type=click.IntRange(0, 65535), show_default="9100, 9002 with --protocol mrd", help="0: any that is free.")
 @click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
 @click.option("--max-scans", type=click.IntRange(1), default=64, show_default=True, help="Scans at a time.")
@@ -47,7 +47,13 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--idle-timeout", type=click.FloatRange(0.1), default=900.0, show_default=True, help="Seconds of a silent host.")
 @click.option("--hang-timeout", type=click.FloatRange(1), default=300.0, show_default=True, help="Of a worker without progress.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: an object a line.")
-@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    default="INFO",
+    show_default=True,
+    help="Least that is logged.",
+)
 def serve(
     hosts: tuple[str, ...],
     protocol: str,

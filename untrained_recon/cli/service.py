@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from untrained_recon.cli.options import FILE, parse_address, parse_assignments, parse_counts, parse_shape
+from untrained_recon.cli.options import (
+    FILE,
+    complete_presets,
+    complete_settings,
+    parse_address,
+    parse_assignments,
+    parse_counts,
+    parse_shape,
+)
 from untrained_recon.config import DEFAULT_PRESET, load_config
 from untrained_recon.output import require_place, write_text
 
@@ -17,12 +25,28 @@ PORTS = {"gadgetron": 9100, "mrd": 9002}
 
 
 @click.command()
-@click.option("--input", "source", type=click.Choice(["acquisitions", "buckets", "buffers"]), default="buffers", show_default=True)
+@click.option(
+    "--input",
+    "source",
+    type=click.Choice(["acquisitions", "buckets", "buffers"]),
+    default="buffers",
+    show_default=True,
+    help="What Gadgetron hands over.",
+)
 @click.option("--output", type=click.Choice(["float", "uint16", "complex"]), default="uint16", show_default=True, help="Pixels.")
 @click.option("--execute", is_flag=True, help="Gadgetron starts the gadget for every scan (the default).")
 @click.option("--connect", metavar="HOST:PORT", help="Gadgetron connects to a gadget that listens there.")
-@click.option("--config", metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine.")
-@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Setting for the chain; repeatable.")
+@click.option(
+    "--config", shell_complete=complete_presets, metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    shell_complete=complete_settings,
+    metavar="KEY.PATH=VALUE",
+    help="Setting for the chain; repeatable.",
+)
 @click.option(
     "--check", "checked", type=FILE, help="Check this chain instead, where it will run; the exit status is 1 for a fault."
 )
@@ -68,15 +92,29 @@ def bench() -> None:
 
 @bench.command("speed")
 @click.option("--shape", callback=parse_shape, metavar="NYxNX", help="Matrix.  [default: 128x128; on a GPU 368x640]")
-@click.option("--coils", type=click.IntRange(1, 128), help="[default: 8; 15]")
+@click.option("--coils", type=click.IntRange(1, 128), help="Receive channels.  [default: 8; 15]")
 @click.option("--layers", type=click.IntRange(2, 18), help="Layers of the network.  [default: 5; 8]")
 @click.option("--channels", type=click.IntRange(1, 1024), help="Channels of its layers.  [default: 64; 256]")
 @click.option("--iterations", type=click.IntRange(3), help="Iterations of each timed fit.  [default: 10; 30]")
 @click.option("--paper-iterations", type=click.IntRange(3), help="Iterations of the paper's fit.  [default: 300; 3000]")
 @click.option("--compile/--no-compile", "compiled", default=None, help="Also with torch.compile.  [default: on a GPU]")
-@click.option("--config", "preset", default=DEFAULT_PRESET, show_default=True, help="Preset or YAML file of the whole images.")
-@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Settings of the whole images; repeatable.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True)
+@click.option(
+    "--config",
+    "preset",
+    shell_complete=complete_presets,
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="Preset or YAML file of the whole images.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    shell_complete=complete_settings,
+    metavar="KEY.PATH=VALUE",
+    help="Settings of the whole images; repeatable.",
+)
+@click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True, help="Where to fit.")
 @click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
 def bench_speed_command(
     paper_iterations: int | None,
@@ -124,11 +162,18 @@ def bench_gpu_command(device: str, budget_s: float, output: Path) -> None:
 @click.option(
     "--shape", callback=parse_shape, metavar="NYxNX", default="128x128", show_default=True, help="Lines x samples of the scan."
 )
-@click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True)
-@click.option("--slices", type=click.IntRange(1, 1000), default=2, show_default=True)
+@click.option("--coils", type=click.IntRange(1, 128), default=8, show_default=True, help="Receive channels.")
+@click.option("--slices", type=click.IntRange(1, 1000), default=2, show_default=True, help="Of each scan.")
 @click.option("--connections", default="1,2,4", show_default=True, help="Numbers of scans at a time.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
-@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Settings of the reconstruction; repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    shell_complete=complete_settings,
+    metavar="KEY.PATH=VALUE",
+    help="Settings of the reconstruction; repeatable.",
+)
 @click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
 def bench_service_command(
     shape: tuple[int, int],

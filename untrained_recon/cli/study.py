@@ -24,7 +24,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("-o", "--output", type=FOLDER, required=True, help="Folder for the weights, the checkpoint and the curve.")
 @click.option("--accel", type=click.IntRange(2, 32), default=4, show_default=True, help="Acceleration.")
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="ACS lines; below 1 their share of all.")
-@click.option("--epochs", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=50, show_default=True, help="Passes over the training images.")
 @click.option(
     "--lr", type=click.FloatRange(0, 1, min_open=True), default=1e-3, show_default=True, help="First step size of RMSprop."
 )
@@ -72,18 +72,26 @@ def train_unet(
     multiple=True,
     required=True,
     metavar="NAME[=PRESET|FILE.yaml][,KEY.PATH=VALUE...]",
-    help="A method to evaluate, by a preset or file and changes to it; repeatable. The first is what others are compared with.",
+    help="What to evaluate: a preset, file or recon.method, with changes; repeatable. The first is what others are compared with.",
 )
 @click.option("--accel", "accels", type=click.IntRange(1, 32), multiple=True, default=[4], show_default=True, help="Repeatable.")
-@click.option("--pattern", "patterns", type=click.Choice(get_args(Pattern)), multiple=True, default=["random"], show_default=True)
+@click.option(
+    "--pattern",
+    "patterns",
+    type=click.Choice(get_args(Pattern)),
+    multiple=True,
+    default=["random"],
+    show_default=True,
+    help="Repeatable.",
+)
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="ACS lines; below 1 their share of all.")
 @click.option(
     "--kept", type=click.FloatRange(0, min_open=True), help="Sample nothing outside so many central lines; below 1 a share."
 )
 @click.option("--mask-seed", "seeds", type=click.IntRange(0), multiple=True, default=[0], show_default=True, help="Repeatable.")
-@click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True)
+@click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True, help="Of each volume.")
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
-@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True)
+@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to compute.")
 def evaluate(
     data: tuple[Path, ...],
     output: Path,
@@ -129,12 +137,13 @@ def parse_methods(texts: tuple[str, ...]) -> "dict[str, Config]":
 
 
 def parse_method(text: str) -> "tuple[str, Config]":
-    """A name and its settings: ``tv=fast,recon.method=tv``; a name alone is a preset, or a file, whose stem is the name.
+    """A name and its settings: ``tv=fast,recon.method=tv``; a name alone is a preset, a file, whose stem is the name, or a
+    ``recon.method`` with the preset ``fast``.
 
     Raises:
         ConfigError: There is no such preset or file, a setting is wrong, or the name cannot be part of a file's.
     """
-    from untrained_recon.config import load_config
+    from untrained_recon.config import DEFAULT_PRESET, Method, load_config, preset_names
 
     named, *settings = text.split(",")
     name, _, source = named.partition("=")
@@ -142,6 +151,8 @@ def parse_method(text: str) -> "tuple[str, Config]":
         name, source = Path(name).stem, name
     if not name or not name.isprintable() or "/" in name or len(name) > LONGEST_NAME:
         raise ConfigError(f"--method {text!r}: files are named after a method, and {name!r} cannot be part of a file's name")
+    if not source and name in get_args(Method) and name not in preset_names():
+        source, settings = DEFAULT_PRESET, [f"recon.method={name}", *settings]
     return name, load_config(source or name, parse_assignments(tuple(settings)))
 
 

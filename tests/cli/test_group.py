@@ -1,0 +1,82 @@
+"""What every command has: help for each option, a section, examples that parse; and what exit statuses mean."""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from untrained_recon.cli.group import EXAMPLES, SECTIONS, STATUSES
+from untrained_recon.cli.main import cli
+from untrained_recon.cli.options import complete_presets, complete_settings
+from untrained_recon.cli.study import parse_method
+
+
+def commands(command: click.Command = cli, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, f"{path} {name}".strip())
+    else:
+        yield path, command
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_and_option_has_help(path: str, command: click.Command) -> None:
+    assert command.help, path
+    for option in command.params:
+        assert not isinstance(option, click.Option) or option.help, f"{path} {option.name}"
+
+
+def test_every_command_stands_in_one_section() -> None:
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert set(cli.commands) <= set(listed)
+    text = CliRunner().invoke(cli, ["--help"]).output
+    for words in (*SECTIONS, *cli.commands, *(f"  {status} " for status in STATUSES)):
+        assert words in text
+
+
+@pytest.mark.parametrize("example", [line for name, lines in EXAMPLES.items() if name in cli.commands for line in lines])
+def test_examples_parse_and_are_shown(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *words = shlex.split(example.partition(" > ")[0])
+    monkeypatch.chdir(tmp_path)
+    for place in ("volumes", "docker/cases"):
+        (tmp_path / place).mkdir(parents=True)
+    cli.commands[name].make_context(name, words)
+    assert f"untrained-recon {example}" in CliRunner().invoke(cli, [name, "--help"]).output
+
+
+def test_a_method_of_reconstruction_is_a_method_of_a_study() -> None:
+    name, config = parse_method("tv,baseline.iterations=7")
+    assert (name, config.recon.method, config.baseline.iterations) == ("tv", "tv", 7)
+    assert parse_method("tv=knee-4x")[1].recon.method == "network"
+
+
+def test_presets_and_settings_complete_in_the_shell() -> None:
+    context = click.Context(cli)
+    assert complete_presets(context, cli.params[0], "fa") == ["fast"]
+    assert "fit.iterations=" in complete_settings(context, cli.params[0], "fit.it")
+
+
+def test_where_nothing_answers_the_status_says_so() -> None:
+    done = subprocess.run([sys.executable, "-m", "untrained_recon.cli", "health", "localhost:1"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: UnreachableError: no server answers at localhost:1")
+
+
+def test_ctrl_c_has_a_status_of_its_own_and_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "scan.h5"
+    words = [sys.executable, "-m", "untrained_recon.cli", "simulate", "-o", str(out), "--slices", "1000", "--shape", "512x512"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.iterdir()) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.strip()) == (130, "ended by Ctrl-C")
+    assert not list(tmp_path.iterdir())
