@@ -30,7 +30,7 @@ test-wheel:
 	tests/wheel.sh $(PYTHON)
 
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest
+	build/oldest/bin/python -m pytest -W default # old libraries warn of one another
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -51,7 +51,7 @@ docs: $(VENV)/docs
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,service,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,export,service,dev]'
 	touch $@
 
 build/bare/installed: pyproject.toml constraints.txt

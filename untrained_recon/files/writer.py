@@ -26,7 +26,7 @@ class RawWriter:
     def __init__(self, path: Path, header: bytes, slices: int, slice_step_mm: float, dwell_us: float) -> None:
         self._slices, self._slice_step_mm, self._dwell_us = slices, slice_step_mm, dwell_us
         self._file = HDF5Output(path)
-        self._dataset = ismrmrd.Dataset(self._file, "dataset", mode="w")
+        self._dataset = ismrmrd.Dataset(self._file, "dataset")
         self._dataset.write_xml_header(header)
         self._count = 0
 

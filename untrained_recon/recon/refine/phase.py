@@ -22,9 +22,10 @@ def image_phase(operator: CoilFourier | Sense, calib: Tensor, calib_mask: BoolAr
         calib: complex ``operator.oshape``.
         calib_mask: bool ``(n_y, n_x)``, the samples that ``calib`` holds; without a fully sampled centre the phase is 0.
     """
-    hann_y, hann_x = (
-        torch.hann_window(n + 2, periodic=False, device=calib.device)[1:-1] for n in calibration_block(calib_mask, MOST)
-    )
+    block = calibration_block(calib_mask, MOST)
+    if 0 in block:
+        return torch.ones(operator.ishape, dtype=calib.dtype, device=calib.device)
+    hann_y, hann_x = (torch.hann_window(n + 2, periodic=False, device=calib.device)[1:-1] for n in block)
     window = resize(hann_y[:, None] * hann_x, (calib.shape[-2], calib.shape[-1]))
     img = operator.combine(ifft2(calib * window))
     return torch.polar(torch.ones_like(img.real), img.angle())
