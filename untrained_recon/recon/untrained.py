@@ -15,7 +15,7 @@ from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_map_sets, needed_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, misfit, out_of_time, too_few_sets
-from untrained_recon.recon.evidence import Again, refined_again
+from untrained_recon.recon.evidence import Again, refined_again, undetermined_part
 from untrained_recon.recon.fit.loop import DISCREPANCY, OUT_OF_TIME
 from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.passes import refined_on
@@ -59,6 +59,12 @@ class Task:
             coil_imgs = data_consistency(coil_imgs, ksp, self.mask)
         return to_recon_matrix(coil_imgs, self.data.encoding)
 
+    def undetermined(self, imgs: Iterable[Tensor]) -> Tensor:
+        """Coil images, as those delivered, of the parts of the images that the samples do not determine."""
+        parts = [undetermined_part(problem, img) for problem, img in zip(self.problems, imgs, strict=True)]
+        coil_imgs = [problem.operator.coil_images(part) for problem, part in zip(self.problems, parts, strict=True)]
+        return to_recon_matrix(torch.cat(coil_imgs), self.data.encoding)
+
     def doubts(self, imgs: list[Tensor], bound: float) -> tuple[Caution, ...]:
         """What the sampling, the maps and what they leave unexplained raise; ``bound`` as of :func:`misfit`."""
         residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(self.problems, imgs, strict=True)])
@@ -89,6 +95,7 @@ class Solution:
         cautions: What is doubtful about them.
         alone: Computes the magnitudes that the runs of the network would deliver, each alone after the first pass of its
             refinement; none without a network.
+        undetermined: Computes the coil images of what the samples do not determine; None where that is not known.
         again: The coil images for other samples, on the device of ``coil_imgs``; None where that would take a fit.
     """
 
@@ -97,6 +104,7 @@ class Solution:
     account: Account
     cautions: tuple[Caution, ...] = ()
     alone: Callable[[], list[Tensor]] = list
+    undetermined: Callable[[], Tensor] | None = None
     again: Again | None = None
 
 
@@ -128,6 +136,7 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
             mps=maps.first,
             account=Account("zero-filled" if maps.mps is None else "cg-sense", reason, stop_reason=FALLBACK, map_sets=maps.sets),
             cautions=task.doubts(imgs, CONVENTIONAL_MISFIT),
+            undetermined=lambda: task.undetermined(imgs),
             again=again,
         )
 
@@ -165,6 +174,7 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
         mps=last.maps.first,
         account=account,
         cautions=(*last.doubts(imgs, MISFIT), *(caution for one in flat for caution in out_of_time(one.account))),
+        undetermined=lambda: last.undetermined(imgs),
         alone=lambda: [rss(delivered([one.img for one in same], ksp)) for same in zip(*runs, strict=True)],
         again=again if all(one.account.refinements for one in flat) else None,
     )
