@@ -88,7 +88,7 @@ class KSpace:
 
 @dataclass(frozen=True)
 class EvidenceMap:
-    """A standard deviation at every pixel of the magnitude, or why there is none.
+    """What a reader should know of every pixel of the magnitude, in its units, or why it is not known.
 
     Attributes:
         pixels: Of the shape and in the units of ``Reconstruction.magnitude``; None where there is no map.
@@ -109,6 +109,7 @@ class Reconstruction:
         account: How it came about, in words and numbers.
         spread: Over the runs of the network, of the magnitude that each alone would deliver; None where not asked for.
         noise: Of the magnitude, by the noise of the samples; None where not asked for.
+        undetermined: The part of the image that the samples do not determine; None where not asked for.
         cautions: What is doubtful about the image, that of its samples included; of each code one.
         maps: complex64 ``(n_coils, n_y, n_x)``, the first set of sensitivities that it was made with; None where it needed none,
             and for 3-D images.
@@ -120,14 +121,16 @@ class Reconstruction:
     account: Account
     spread: EvidenceMap | None = None
     noise: EvidenceMap | None = None
+    undetermined: EvidenceMap | None = None
     cautions: tuple[Caution, ...] = ()
     maps: ComplexArray | None = None
     parts: "tuple[Reconstruction, ...]" = ()
 
     @property
     def evidence(self) -> dict[str, EvidenceMap]:
-        """The maps that were asked for, ``spread`` and ``noise``."""
-        return {name: found for name, found in (("spread", self.spread), ("noise", self.noise)) if found is not None}
+        """The maps that were asked for: ``spread``, ``noise`` and ``undetermined``."""
+        maps = {"spread": self.spread, "noise": self.noise, "undetermined": self.undetermined}
+        return {name: found for name, found in maps.items() if found is not None}
 
     def _repr_html_(self) -> str:
         facts = {label.replace("_", " "): _text(value) for label, value in vars(self.account).items()}

@@ -10,6 +10,7 @@ from untrained_recon.errors import ConfigError
 def test_presets_hold_the_papers_settings() -> None:
     assert preset_names() == [
         "authors-4x",
+        "best",
         "brain-4x",
         "brain-4x-dd",
         "brain-4x-dip",

@@ -13,9 +13,10 @@ from untrained_recon.config import Config, ScanConfig, load_config
 from untrained_recon.errors import ConfigError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss, to_recon_matrix
-from untrained_recon.recon.evidence import noise_map
+from untrained_recon.recon.evidence import noise_map, undetermined_part
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.plane import reconstruct
+from untrained_recon.recon.untrained import Task
 from untrained_recon.recon.volume import reconstruct_image
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
@@ -216,3 +217,28 @@ def test_coils_without_signal_get_no_noise(data: KSpace) -> None:
     assert not seen[0][0].any()
     assert torch.equal(seen[0][1] != 0, torch.from_numpy(data.mask))
     assert not torch.equal(rss(seen[0]), rss(seen[1]))
+
+
+def test_a_map_of_what_is_not_in_the_samples_leaves_the_image_as_it_is(data: KSpace) -> None:
+    found = reconstruct(data, config(evidence__undetermined="true"), CPU)
+    plain = reconstruct(data, config(), CPU)
+    undetermined = pixels(found.undetermined)
+    assert plain.undetermined is None
+    np.testing.assert_array_equal(found.magnitude, plain.magnitude)
+    assert undetermined.shape == found.magnitude.shape
+    assert 0 < np.linalg.norm(undetermined) < 0.5 * np.linalg.norm(found.magnitude)
+    assert "which part" in reason(
+        reconstruct(data, config(evidence__undetermined="true", recon__method="zero-filled"), CPU).undetermined
+    )
+
+
+@pytest.mark.parametrize("mode", ["maps", "coils"])
+def test_the_samples_of_the_undetermined_part_are_nearly_zero(mode: str, data: KSpace) -> None:
+    ksp = torch.from_numpy(data.ksp)
+    task = Task.of(data, ksp, torch.from_numpy(data.mask), config(recon__mode=mode))
+    problem = task.problems[0]
+    img = problem.conventional()
+    img = img + img.abs().max() * torch.randn(img.shape, generator=torch.Generator().manual_seed(0))
+    part = undetermined_part(problem, img)
+    assert part.norm() > 0.1 * img.norm()
+    assert problem.operator(part).norm() < 0.2 * problem.operator(img).norm()

@@ -174,6 +174,7 @@ def _together(parts: list[Reconstruction], lead: tuple[int, ...], seconds: float
         complex_img=shaped(whole.complex_img),
         spread=shaped_map(whole.spread),
         noise=shaped_map(whole.noise),
+        undetermined=shaped_map(whole.undetermined),
         maps=shaped(np.stack(maps)) if len(maps) == len(parts) else None,
         parts=tuple(parts),
     )

@@ -106,7 +106,7 @@ class RefineConfig(Section):
     """What follows the fit."""
 
     iterations: int = Field(
-        0, ge=0, le=1000, description="steps of refinement by collaborative filtering; 0: none, as in the paper"
+        0, ge=0, le=1000, description="most steps: 45, then passes of 30 with maps of the image itself while these pay; 0: none"
     )
 
 
@@ -131,6 +131,7 @@ class EvidenceConfig(Section):
     replicas: int = Field(
         0, ge=0, le=1000, description="replicas (4 or more; 16 do) for a map of the noise's standard deviation; 0: no map"
     )
+    undetermined: bool = Field(False, description="map of the part of the image that the samples do not determine: where to doubt")
 
 
 class UnetConfig(Section):

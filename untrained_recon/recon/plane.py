@@ -12,7 +12,7 @@ from untrained_recon.config import Config
 from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
 from untrained_recon.physics.maps import low_resolution_maps
 from untrained_recon.physics.operators import rss, to_recon_matrix
-from untrained_recon.recon.evidence import noise_map, spread
+from untrained_recon.recon.evidence import noise_map, spread, undetermined_map
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.methods import CPU, solve, solve_without_network
 from untrained_recon.recon.untrained import Solution
@@ -84,6 +84,8 @@ def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, conf
 
     if config.evidence.spread:
         recon = replace(recon, spread=attempt(lambda: spread(solution.alone())))
+    if config.evidence.undetermined:
+        recon = replace(recon, undetermined=attempt(lambda: undetermined_map(solution.undetermined)))
     return replace(recon, noise=attempt(noise)) if config.evidence.replicas else recon
 
 

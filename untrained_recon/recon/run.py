@@ -23,7 +23,7 @@ from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.refine.phase import image_phase
 from untrained_recon.recon.refine.prior import CollaborativeFilter, Prior
-from untrained_recon.recon.refine.steps import refine
+from untrained_recon.recon.refine.steps import FIRST_PASS, refine
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Run:
 
 
 def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
-    """Fit a network and refine its image, where ``refine.iterations`` asks for it and the noise is known.
+    """Fit a network and refine its image in a first pass, where ``refine.iterations`` asks for it and the noise is known.
 
     Where the time ends the fit, the conventional image takes the place of the network's if it is the better one, as the start of
     the refinement or as the result. It also starts the refinement where the network's image is worse than none.
@@ -123,7 +123,7 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
         return Run(torch.zeros_like(problem.ksp), Account())
     generator = torch.Generator().manual_seed(config.seed + number)
     held = _lines(problem, config.recon.held_out, generator)
-    steps = config.refine.iterations
+    steps = min(config.refine.iterations, FIRST_PASS)
     rival = _rival(problem, held, bool(steps), generator) if watch.limited else None
     if rival is not None and watch.passed():
         return Run(rival.img, Account(stop_reason=OUT_OF_TIME), conventional=True)

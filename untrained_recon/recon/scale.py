@@ -46,7 +46,14 @@ def brought_back(recon: Reconstruction, scale: float) -> Reconstruction:
     if not np.isfinite(magnitude).all():
         raise NonFiniteError("the image is so bright that it overflows; check the receive chain")
     complex_img: ComplexArray = back(recon.complex_img.view(np.float32)).view(np.complex64)
-    return replace(recon, magnitude=magnitude, complex_img=complex_img, spread=back_map(recon.spread), noise=back_map(recon.noise))
+    return replace(
+        recon,
+        magnitude=magnitude,
+        complex_img=complex_img,
+        spread=back_map(recon.spread),
+        noise=back_map(recon.noise),
+        undetermined=back_map(recon.undetermined),
+    )
 
 
 def _largest(ksp: ComplexArray) -> float:

@@ -15,9 +15,10 @@ from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_map_sets, needed_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, misfit, out_of_time, too_few_sets
-from untrained_recon.recon.evidence import Again, refined_again
-from untrained_recon.recon.fit.loop import OUT_OF_TIME
+from untrained_recon.recon.evidence import Again, refined_again, undetermined_part
+from untrained_recon.recon.fit.loop import DISCREPANCY, OUT_OF_TIME
 from untrained_recon.recon.fit.watch import Watch
+from untrained_recon.recon.passes import refined_on
 from untrained_recon.recon.run import Problem, Run, run
 from untrained_recon.types import KSpace
 
@@ -58,6 +59,30 @@ class Task:
             coil_imgs = data_consistency(coil_imgs, ksp, self.mask)
         return to_recon_matrix(coil_imgs, self.data.encoding)
 
+    def undetermined(self, imgs: Iterable[Tensor]) -> Tensor:
+        """Coil images, as those delivered, of the parts of the images that the samples do not determine."""
+        parts = [undetermined_part(problem, img) for problem, img in zip(self.problems, imgs, strict=True)]
+        coil_imgs = [problem.operator.coil_images(part) for problem, part in zip(self.problems, parts, strict=True)]
+        return to_recon_matrix(torch.cat(coil_imgs), self.data.encoding)
+
+    def doubts(self, imgs: list[Tensor], bound: float) -> tuple[Caution, ...]:
+        """What the sampling, the maps and what they leave unexplained raise; ``bound`` as of :func:`misfit`."""
+        residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(self.problems, imgs, strict=True)])
+        ksp = torch.cat([problem.ksp for problem in self.problems])
+        sampled = aliasing(self.data, self.maps.mps is not None, self.maps.failed)
+        return (*self.maps.cautions, *sampled, *misfit(residual, self.data, ksp, bound))
+
+    def refined_on(self, imgs: list[Tensor], config: Config, watch: Watch) -> tuple["Task", list[Tensor], int]:
+        """See :func:`~untrained_recon.recon.passes.refined_on`; too few sets of maps do not become right by maps of the image."""
+        if self.maps.cautions:
+            return self, imgs, 0
+        each = zip(self.problems, imgs, watch.parts(len(imgs)), strict=True)
+        on = [refined_on(problem, img, config, part) for problem, img, part in each]
+        problems = [problem for problem, _, _ in on]
+        operator = problems[0].operator
+        maps = replace(self.maps, mps=operator.mps) if isinstance(operator, Sense) else self.maps
+        return replace(self, problems=problems, maps=maps), [img for _, img, _ in on], sum(steps for _, _, steps in on)
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -68,7 +93,9 @@ class Solution:
         mps: complex ``(n_coils, *encoding.image_shape)``; None where the method needed none.
         account: How they came about.
         cautions: What is doubtful about them.
-        alone: Computes the magnitudes that the runs of the network would deliver, each alone; none without a network.
+        alone: Computes the magnitudes that the runs of the network would deliver, each alone after the first pass of its
+            refinement; none without a network.
+        undetermined: Computes the coil images of what the samples do not determine; None where that is not known.
         again: The coil images for other samples, on the device of ``coil_imgs``; None where that would take a fit.
     """
 
@@ -77,6 +104,7 @@ class Solution:
     account: Account
     cautions: tuple[Caution, ...] = ()
     alone: Callable[[], list[Tensor]] = list
+    undetermined: Callable[[], Tensor] | None = None
     again: Again | None = None
 
 
@@ -97,10 +125,6 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
     task = Task.of(data, ksp, mask, config)
     maps, problems, delivered = task.maps, task.problems, task.delivered
 
-    def doubts(imgs: list[Tensor], bound: float) -> tuple[Caution, ...]:
-        residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(problems, imgs, strict=True)])
-        return (*maps.cautions, *aliasing(data, maps.mps is not None, maps.failed), *misfit(residual, data, ksp, bound))
-
     def conventional(reason: str) -> Solution:
         def again(ksp: Tensor) -> Tensor:
             coils = torch.split(ksp, [len(problem.ksp) for problem in problems])
@@ -111,7 +135,8 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
             coil_imgs=delivered(imgs, ksp),
             mps=maps.first,
             account=Account("zero-filled" if maps.mps is None else "cg-sense", reason, stop_reason=FALLBACK, map_sets=maps.sets),
-            cautions=doubts(imgs, CONVENTIONAL_MISFIT),
+            cautions=task.doubts(imgs, CONVENTIONAL_MISFIT),
+            undetermined=lambda: task.undetermined(imgs),
             again=again,
         )
 
@@ -127,24 +152,29 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
         late = Caution("time-budget", f"after {done} iterations of the fit")
         account = replace(found.account, iterations=done, stop_reason=OUT_OF_TIME)
         return replace(found, account=account, cautions=(late, *found.cautions))
-    imgs = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs]
+    imgs, last, more = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs], task, 0
+    if all(one.account.refinement_stop == DISCREPANCY for one in flat):
+        last, imgs, more = task.refined_on(imgs, config, watch)
 
     def again(ksp: Tensor) -> Tensor:
-        coils = torch.split(ksp, [len(problem.ksp) for problem in problems])
-        solved = zip(problems, imgs, coils, strict=True)
-        return delivered([refined_again(problem, img, config.refine.iterations, coil) for problem, img, coil in solved], ksp)
+        coils = torch.split(ksp, [len(problem.ksp) for problem in last.problems])
+        solved = zip(last.problems, imgs, coils, strict=True)
+        return last.delivered([refined_again(problem, img, config.refine.iterations, coil) for problem, img, coil in solved], ksp)
 
+    fitted = Account.merged([one.account for one in flat])
     account = replace(
-        Account.merged([one.account for one in flat]),
+        fitted,
         method="coils" if maps.failed else config.recon.mode,
-        chi2=mean_of_numbers([_chi2(problem, img) for problem, img in zip(problems, imgs, strict=True) if problem.live]),
+        refinements=fitted.refinements + more,
+        chi2=mean_of_numbers([_chi2(problem, img) for problem, img in zip(last.problems, imgs, strict=True) if problem.live]),
         map_sets=maps.sets,
     )
     return Solution(
-        coil_imgs=delivered(imgs, ksp),
-        mps=maps.first,
+        coil_imgs=last.delivered(imgs, ksp),
+        mps=last.maps.first,
         account=account,
-        cautions=(*doubts(imgs, MISFIT), *(caution for one in flat for caution in out_of_time(one.account))),
+        cautions=(*last.doubts(imgs, MISFIT), *(caution for one in flat for caution in out_of_time(one.account))),
+        undetermined=lambda: last.undetermined(imgs),
         alone=lambda: [rss(delivered([one.img for one in same], ksp)) for same in zip(*runs, strict=True)],
         again=again if all(one.account.refinements for one in flat) else None,
     )

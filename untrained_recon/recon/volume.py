@@ -130,6 +130,7 @@ def stacked(planes: list[Reconstruction], axis: int, seconds: float) -> Reconstr
         account=replace(Account.merged([p.account for p in planes], "planes"), seconds=seconds),
         spread=_stacked_maps([p.spread for p in planes], axis),
         noise=_stacked_maps([p.noise for p in planes], axis),
+        undetermined=_stacked_maps([p.undetermined for p in planes], axis),
         cautions=distinct(caution for p in planes for caution in p.cautions),
     )
 

@@ -67,6 +67,13 @@ SERIES = {
         role="STD_MAP",
         comment="NOISE MAP: standard deviation of the magnitude by the noise of the samples; bias and other errors are not in it",
     ),
+    "undetermined": Series(
+        5,
+        lambda config: config.evidence.undetermined,
+        lambda recon: _pixels(recon.undetermined),
+        role="UNDETERMINED_MAP",
+        comment="NOT IN THE SAMPLES: magnitude of what the prior supplied; where to doubt, not how large the error is",
+    ),
     "phase": Series(
         4,
         lambda config: config.output.phase,

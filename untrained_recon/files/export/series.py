@@ -20,7 +20,7 @@ Pixels = npt.NDArray[Any]
 
 TYPES = {ismrmrd.IMTYPE_PHASE: "phase", ismrmrd.IMTYPE_REAL: "real", ismrmrd.IMTYPE_IMAG: "imaginary"}
 PARTS: dict[str, Callable[[Pixels], Pixels]] = {"magnitude": np.abs, "phase": np.angle}  # of complex pixels
-MAP = "STD_MAP"  # data role of what is no image of the patient but a value for every pixel of one
+MAPS = ("STD_MAP", "UNDETERMINED_MAP")  # data roles of what is no image of the patient but a value for every pixel of one
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def numbered(series: Series) -> Iterator[tuple[str, Picture]]:
 
 def _kind(image: ismrmrd.Image) -> tuple[str, bool]:
     """The name of an image's kind, and whether it is a map."""
-    if image.meta.get("GADGETRON_DataRole") == MAP:
+    if image.meta.get("GADGETRON_DataRole") in MAPS:
         history = image.meta.get("GADGETRON_ImageProcessingHistory", ["map"])
         return str(history if isinstance(history, str) else history[-1]).lower(), True
     if np.iscomplexobj(image.data):

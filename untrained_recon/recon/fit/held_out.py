@@ -33,6 +33,26 @@ def held_out(mask: BoolArray, share: float, generator: torch.Generator) -> Tenso
     return held & torch.from_numpy(mask)
 
 
+def held_out_samples(mask: BoolArray, share: float, generator: torch.Generator) -> Tensor:
+    """Single samples outside the calibration block, drawn at random: what is missing stays nearly the same without them.
+
+    They tell how far an image follows noise and the errors of maps, and little of what whole lines would tell.
+
+    Args:
+        mask: bool ``(n_y, n_x)``, True where sampled.
+        share: Of the samples outside the calibration block.
+        generator: Source of randomness.
+
+    Returns:
+        bool ``(n_y, n_x)``, True for the samples held out.
+    """
+    n_y = mask.shape[0]
+    height, _ = calibration_block(mask, n_y)
+    outer = torch.from_numpy(mask.copy())
+    outer[n_y // 2 - height // 2 : n_y // 2 - height // 2 + height] = False
+    return outer & (torch.rand(mask.shape, generator=generator) < share)
+
+
 def held_out_error(predicted: Tensor, ksp: Tensor, held: Tensor) -> float:
     """Root of the squared error on the held-out samples relative to their energy.
 

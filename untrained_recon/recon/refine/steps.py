@@ -14,6 +14,7 @@ from untrained_recon.recon.fit.loop import CALLBACK, DISCREPANCY, OUT_OF_TIME
 from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
 from untrained_recon.recon.refine.prior import Prior
 
+FIRST_PASS = 45  # steps; what follows is :mod:`untrained_recon.recon.passes`
 FIRST, AGAIN, LAST = 5.0, 1.5, 0.5  # thresholds in units of the uncertainty
 FALLING = 0.67  # share of the steps without what is held out, if anything is
 REGROUP = 10

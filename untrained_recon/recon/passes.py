@@ -1,0 +1,122 @@
+"""More passes of a refinement, each with maps that are estimated anew from the image of the pass before.
+
+Maps of few calibration lines are wrong by more than the noise, and an image that is refined for long with them fits what they
+cannot explain: some got worse by every step. The image itself, with its samples put back, is a calibration of as many lines as one
+likes, so that image and maps improve each other in turns [as in JSENSE: Ying & Sheng, MRM 57:1196, 2007]. Samples that no pass sees
+tell whether another one pays.
+"""
+
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrained_recon.config import Config
+from untrained_recon.errors import CalibrationError
+from untrained_recon.physics.maps import estimate_map_sets
+from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, fft2
+from untrained_recon.recon.fit.held_out import held_out_error, held_out_samples
+from untrained_recon.recon.fit.loop import DISCREPANCY
+from untrained_recon.recon.fit.watch import Progress, Watch
+from untrained_recon.recon.networks.compute import arithmetic
+from untrained_recon.recon.refine.steps import FIRST_PASS, refine
+from untrained_recon.recon.run import Problem
+
+logger = logging.getLogger(__name__)
+
+STEPS = 30  # of a pass
+FIRST = 3.0  # its first threshold, in units of the uncertainty
+EARLY = 0.5  # of its steps, whose images follow noise less than the best one does
+HELD = 0.05  # of the samples outside the calibration block
+BETTER = 0.98  # of the uncertainty with the maps of the calibration lines: what maps of the image must leave less than
+SETTLED = 0.1  # root mean square of an image's change, in units of the uncertainty
+
+
+def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> tuple[Problem, Tensor, int]:
+    """Refine an image on, in whole passes: while they pay, and as far as ``refine.iterations`` and time allow.
+
+    A pass that time or the callback ends is not kept.
+
+    Args:
+        problem: Whose image it is. Maps that are known, and coils without maps, stay what they are.
+        img: complex ``operator.ishape``, refined by :data:`~untrained_recon.recon.refine.steps.FIRST_PASS` steps.
+        config: Steps at most, the settings of the maps, and the seed that draws what no pass sees.
+        watch: Of the passes.
+
+    Returns:
+        The problem, with its last maps; its image; and the steps that were done.
+    """
+    held = held_out_samples(problem.data.mask, HELD, torch.Generator().manual_seed(config.seed)).to(img.device)
+    done, unseen, bound = 0, math.inf, BETTER * problem.error
+    if not held.any() or not problem.live:
+        return problem, img, done
+    while done + STEPS <= config.refine.iterations - FIRST_PASS and not watch.passed():
+        try:
+            after = _recalibrated(problem, img, config, bound)
+        except CalibrationError as error:
+            logger.info("%s: no maps of the image: %s", problem.data.index, error)
+            break
+        start = img if after is problem else after.operator.combine(problem.operator.coil_images(img))
+        seen, best = _without(after.operator, held), _Best(after, held, watch)
+        with arithmetic(config.compute, img.device):
+            followed = replace(watch, follow=best)
+            found = refine(seen, after.ksp * seen.mask, start, after.prior(), after.error, STEPS, followed, first=FIRST)
+        done += found.iterations
+        if found.stop_reason != DISCREPANCY or best.img is None or best.error >= unseen:
+            break
+        problem, img, unseen = after, best.img, best.error
+        change = float((img - start).abs().square().mean().sqrt()) / after.error
+        logger.info("%s: %d more steps, error of unseen samples %.4g, change %.3g", problem.data.index, done, unseen, change)
+        if change < SETTLED:
+            break
+    return problem, img, done
+
+
+class _Best:
+    """Follows a pass, and keeps of its later images the one that predicts best what it does not see.
+
+    Args:
+        problem: What is solved.
+        held: bool ``(n_y, n_x)``, the samples that the pass does not see.
+        watch: Who else follows.
+
+    Attributes:
+        img: That image; None before the later steps.
+        error: Its relative error on these samples.
+    """
+
+    def __init__(self, problem: Problem, held: Tensor, watch: Watch) -> None:
+        self.img: Tensor | None = None
+        self.error = math.inf
+        self._problem, self._held, self._watch = problem, held, watch
+
+    def __call__(self, progress: Progress) -> bool:
+        """The callback."""
+        if progress.iteration > EARLY * progress.iterations:
+            error = held_out_error(self._problem.operator(progress.img), self._problem.weighted, self._held)
+            if error < self.error:
+                self.img, self.error = progress.img, error
+        return not self._watch.stops(progress)
+
+
+def _recalibrated(problem: Problem, img: Tensor, config: Config, bound: float) -> Problem:
+    """The problem with as many sets of maps, of the image with its samples put back; the same where these explain no more.
+
+    Judge are the calibration samples that were measured, by the uncertainty that the maps leave.
+    """
+    if isinstance(problem.operator, CoilFourier) or problem.data.maps is not None:
+        return problem
+    mps, mask = problem.operator.mps, problem.operator.mask
+    ksp = fft2(data_consistency(problem.operator.coil_images(img), problem.ksp, mask > 0)).cpu().numpy()
+    settings = config.maps.model_copy(update={"sets": len(mps)})
+    found = estimate_map_sets(ksp, np.ones_like(problem.data.mask), settings, mps.device)
+    other = replace(problem, operator=Sense(torch.from_numpy(found).to(mps.device), mask))
+    return other if other.error < bound else problem
+
+
+def _without(operator: CoilFourier | Sense, held: Tensor) -> CoilFourier | Sense:
+    mask = operator.mask * ~held
+    return CoilFourier(mask, operator.ishape[0]) if isinstance(operator, CoilFourier) else Sense(operator.mps, mask)
