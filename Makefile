@@ -9,6 +9,9 @@ OLDEST ?= $(shell command -v python3.10 || echo $(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# two at a time, each on one thread
+PYTEST := python -m pytest -n 2 --dist loadfile
+test test-bare test-oldest: export OMP_NUM_THREADS = 1
 
 .PHONY: demo test test-bare test-oldest test-wheel check format docker-test docs clean
 
@@ -21,16 +24,16 @@ demo: $(VENV)/installed
 	@echo "raw data $(DEMO)/scan.h5, images $(DEMO)/images.h5, pictures $(DEMO)/png/ and $(DEMO)/panel.png"
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/$(PYTEST)
 
 test-bare: build/bare/installed
-	build/bare/bin/python -m pytest
+	build/bare/bin/$(PYTEST)
 
 test-wheel:
 	tests/wheel.sh $(PYTHON)
 
 test-oldest: build/oldest/installed
-	build/oldest/bin/python -m pytest -W default # old libraries warn of one another
+	build/oldest/bin/$(PYTEST) -W default # old libraries warn of one another
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
