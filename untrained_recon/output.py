@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +48,17 @@ def require_place(path: Path, inputs: Inputs = NO_INPUTS) -> Path:
     except (OSError, RuntimeError) as error:  # a folder that may not be looked into, a circle of links
         raise _failure(path, error) from error
     return place
+
+
+def require_replaceable(path: Path, ours: Callable[[Path], bool]) -> None:
+    """Raise RawFileError where a file is in the way that somebody may miss.
+
+    Args:
+        path: Where a file is to be written.
+        ours: Whether the file that is there is one that can be made again, of the kind that will be written.
+    """
+    if path.is_file() and not ours(path):
+        raise RawFileError(f"{path}: another file is there; name another output, or say --force")
 
 
 def require_folder(folder: Path) -> None:

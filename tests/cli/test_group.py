@@ -1,6 +1,7 @@
 """What every command has: help for each option, a section, examples that parse; and what exit statuses mean."""
 
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,3 +81,28 @@ def test_ctrl_c_has_a_status_of_its_own_and_leaves_nothing(tmp_path: Path) -> No
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.strip()) == (130, "ended by Ctrl-C")
     assert not list(tmp_path.iterdir())
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, list(words))
+    return result.exit_code, f"{result.output}{result.exception or ''}"
+
+
+def test_what_somebody_may_miss_is_not_replaced_without_force(small_scan: Path, tmp_path: Path) -> None:
+    """Raw data, or anything else that is there, where an image file, a simulated scan or converted data would go."""
+    shutil.copy(small_scan, scan := tmp_path / "own.h5")
+    (real := tmp_path / "real.h5").write_bytes(scan.read_bytes().replace(b"simulated_phantom", b"measured_headxxxx"))
+    (other := tmp_path / "thesis.h5").write_text("chapter one")
+    quick = ("--set", "recon.method=zero-filled")
+    small = ("--shape", "32x32", "--coils", "2", "--accel", "2", "--acs", "8")
+    for place in (real, other):
+        before = place.read_bytes()
+        made = [("replay", str(scan), "-o", str(place), *quick), ("simulate", "-o", str(place), *small)]
+        for words in (*made, ("convert", str(scan), str(place))):
+            status, told = run(*words)
+            assert (status, place.read_bytes()) == (1, before)
+            assert "another file is there; name another output, or say --force" in told
+    again = [["replay", str(real), "-o", str(tmp_path / "images.h5"), *quick], ["simulate", "-o", str(scan), *small]]
+    for line in again:
+        assert [run(*line)[0] for _ in range(2)] == [0, 0]  # what can be made again is replaced
+    assert run("simulate", "-o", str(real), *small, "--force")[0] == 0

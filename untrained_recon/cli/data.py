@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from untrained_recon.cli.options import FILE, group_option, parse_shape
+from untrained_recon.cli.options import FILE, force_option, group_option, parse_shape
 from untrained_recon.errors import ReconError
 
 stdout = Console()
@@ -30,6 +30,7 @@ stdout = Console()
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the pattern, with the name of SRC.")
 @click.option("--mask", type=FILE, help="Lines acquired, of arrays and fastMRI files (.npy, .cfl).  [default: NAME.mask.npy]")
 @group_option
+@force_option
 def convert(
     source: Path,
     target: Path,
@@ -40,6 +41,7 @@ def convert(
     seed: int,
     mask: Path | None,
     group: str,
+    force: bool,
 ) -> None:
     """Write the k-space of SRC (fastMRI, ISMRMRD raw, .npy, BART .cfl) to DST (.h5, .npy, .cfl).
 
@@ -47,7 +49,10 @@ def convert(
     """
     from untrained_recon.files.convert import convert as run
     from untrained_recon.masks import Sampling
+    from untrained_recon.output import require_replaceable
 
+    if not force:
+        require_replaceable(target, lambda _: False)
     sampling = None if accel is None else Sampling(pattern, accel, acs, seed)  # type: ignore[arg-type]  # click has checked it
     images = run(source, target, form, sampling, mask, group)  # type: ignore[arg-type]  # and this
     click.echo(f"{images} images in {target}")
@@ -73,11 +78,15 @@ def convert(
     "--noise", type=click.FloatRange(0), default=0.01, show_default=True, help="Standard deviation; the phantom is about 1."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of anatomy, pattern and noise.")
-def simulate(output: Path, **settings: object) -> None:
+@force_option
+def simulate(output: Path, force: bool, **settings: object) -> None:
     """Write a scanner-like raw file of a head phantom, and its ground truth beside it."""
-    from untrained_recon.phantom.simulation import Simulation
+    from untrained_recon.output import require_replaceable
+    from untrained_recon.phantom.simulation import Simulation, is_simulated
     from untrained_recon.phantom.simulation import simulate as run
 
+    if not force:
+        require_replaceable(output, is_simulated)
     run(output, Simulation(**settings))  # type: ignore[arg-type]  # click has checked every option
     click.echo(f"{output}, truth in {output.with_suffix('.truth.npy')}")
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from untrained_recon.cli.options import FILE
+from untrained_recon.cli.options import FILE, force_option
 from untrained_recon.files.export import FORMATS, require_format, require_target
 from untrained_recon.files.export import export as run
 
@@ -16,7 +16,6 @@ TARGET = click.Path(path_type=Path)
 like_option = click.option(
     "--like", type=FILE, help="DICOM file of the same scan: patient, study, frame of reference. For --dicom."
 )
-force_option = click.option("--force", is_flag=True, help="Replace what is there; write to a folder with other files in it.")
 
 
 @click.command()
@@ -28,12 +27,7 @@ force_option = click.option("--force", is_flag=True, help="Replace what is there
 @force_option
 @click.option("--group", default="", metavar="NAME", help="Group of IMAGES.h5.  [default: dataset, or the only one with images]")
 def export(images: Path, output: Path, like: Path | None, force: bool, group: str, form: str | None) -> None:
-    """Write the images of IMAGES.h5 (ours, or a Gadgetron's) in another format.
-
-    \b
-    untrained-recon export IMAGES.h5 -o FOLDER --dicom --like SCANNER.dcm
-    untrained-recon export IMAGES.h5 -o BRAIN.nii.gz --nifti
-    """  # noqa: D301 - click's mark for lines that stay as they are
+    """Write the images of IMAGES.h5 (ours, or a Gadgetron's) in another format."""
     if form is None:
         raise click.UsageError(f"name a format: {', '.join(f'--{name}' for name in FORMATS)}")
     count = run(images, output, form, like, group, force)

@@ -88,10 +88,11 @@ def replay(
     """
     from untrained_recon.config.callers import of_host
     from untrained_recon.files.convert import as_raw
+    from untrained_recon.files.images import is_image_file
     from untrained_recon.host.monitor import Monitor
     from untrained_recon.host.replay import replay as run
     from untrained_recon.host.replay import replay_through_server
-    from untrained_recon.output import require_place
+    from untrained_recon.output import require_place, require_replaceable
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.scan.images import doubts
 
@@ -101,6 +102,8 @@ def replay(
         raise click.UsageError("with --server the settings are those of the chain")
     inputs = {"the raw data": raw, "the mask": mask}
     require_place(output, inputs)
+    if not exports["force"]:
+        require_replaceable(output, is_image_file)
     require_exports(output, exports, inputs)
     named = {"device": device, "seed": None if seed is None else str(seed)}
     properties = {

@@ -12,6 +12,9 @@ group_option = click.option(
 )
 
 
+force_option = click.option("--force", is_flag=True, help="Replace what is there; write to a folder with other files in it.")
+
+
 def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of presets, for the shell."""
     from untrained_recon.config import preset_names

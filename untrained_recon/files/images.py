@@ -70,6 +70,15 @@ class _ReadOnly(ismrmrd.Dataset):  # type: ignore[misc]  # ismrmrd has no types
         self._file, self._dataset_name = file, group
 
 
+def is_image_file(path: Path) -> bool:
+    """Whether a file holds images and no raw data."""
+    try:
+        with h5py.File(path, "r") as file:
+            return any(has_images(item) and "data" not in item for item in file.values())
+    except OSError:
+        return False
+
+
 def read_images(path: Path, number: int, group: str = GROUP) -> list[ismrmrd.Image]:
     """All images of the group ``image_<number>`` of an image file. Raises RawFileError when it cannot be read."""
     return _read(path, group, f"image_{number}")

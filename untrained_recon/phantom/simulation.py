@@ -11,6 +11,8 @@ import sigpy
 from ismrmrd import xsd
 
 from untrained_recon.encoding import Encoding, ImageIndex
+from untrained_recon.errors import ReconError
+from untrained_recon.files.raw import RawFile
 from untrained_recon.files.writer import RawWriter
 from untrained_recon.masks import Pattern, line_codes
 from untrained_recon.output import require_place, save_array, written
@@ -21,6 +23,7 @@ from untrained_recon.scan.noise import covariance, prewhiten
 from untrained_recon.types import BoolArray, ComplexArray, FloatArray
 
 OVERSAMPLING = 2
+SESSION = "simulated_phantom_session_1"  # measurementID
 NOISE_SAMPLES = 2048
 NOISE_BANDWIDTH = 0.79
 DWELL_US = 5.0
@@ -80,6 +83,15 @@ def simulate(path: Path, settings: Simulation) -> None:
                 save_array(part.with_name(names[name].name), array)
     if not truth_white:
         names["truth_white"].unlink(missing_ok=True)  # an older scan's
+
+
+def is_simulated(path: Path) -> bool:
+    """Whether a raw file is one that was simulated here."""
+    try:
+        with RawFile(path) as raw:
+            return SESSION.encode() in raw.header
+    except ReconError:
+        return False
 
 
 def _write_raw(
@@ -196,7 +208,7 @@ def header(settings: Simulation) -> xsd.ismrmrdHeader:
     return xsd.ismrmrdHeader(
         experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=123_200_000),
         measurementInformation=xsd.measurementInformationType(
-            measurementID="simulated_phantom_session_1", patientPosition=xsd.patientPositionType.HFS, protocolName="phantom"
+            measurementID=SESSION, patientPosition=xsd.patientPositionType.HFS, protocolName="phantom"
         ),
         acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
             systemVendor="simulated",
