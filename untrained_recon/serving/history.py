@@ -4,7 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import replace
 
 from untrained_recon.config import Config
@@ -99,7 +99,7 @@ class History(Unread):
         """An image is ready, or never will be."""
         try:
             recon = future.result()
-        except (CancelledError, Exception) as error:
+        except Exception as error:
             text = printable(f"{type(error).__name__}: {error}")
             self._change(scan, lambda scan: failed(scan, index, text))
             return
