@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,13 +19,15 @@ class Curve(NamedTuple):
     """How the residual fell, on a logarithmic scale.
 
     Attributes:
-        lines: Stage and points ``x,y x,y …`` in a box of :data:`WIDTH` × :data:`HEIGHT`.
+        lines: Stage and points ``x,y x,y …`` in a box of :data:`WIDTH` × :data:`HEIGHT`; several runs have their stages anew.
+        stages: The stages, each once.
         low: Lowest value.
         high: Highest value.
         seconds: Length of the time axis.
     """
 
     lines: list[tuple[str, str]]
+    stages: list[str]
     low: float
     high: float
     seconds: float
@@ -54,6 +57,6 @@ def curve_of(points: Sequence[Point]) -> Curve | None:
     def place(point: Point) -> str:
         return f"{(point[0] - first) / seconds * WIDTH:.1f},{HEIGHT * (1 - math.log(point[2] / low) / span):.1f}"
 
-    stages = dict.fromkeys(point[1] for point in good)
-    lines = [(stage, " ".join(place(point) for point in good if point[1] == stage)) for stage in stages]
-    return Curve(lines, low, high, seconds)
+    groups = ((stage, [place(point) for point in points]) for stage, points in itertools.groupby(good, lambda point: point[1]))
+    lines = [(stage, " ".join(places if len(places) > 1 else 2 * places)) for stage, places in groups]
+    return Curve(lines, list(dict.fromkeys(stage for stage, _ in lines)), low, high, seconds)

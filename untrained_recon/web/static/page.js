@@ -8,17 +8,21 @@ const pause = document.getElementById("pause");
 let tag = null;
 let lost = false;
 
+function put(next, place) {
+  place.replaceWith(document.importNode(next, true));
+}
+
 function swap(fresh) {
   const focused = document.activeElement && document.activeElement.id;
-  for (const part of document.querySelectorAll("[data-live]")) {
-    const next = fresh.getElementById(part.id);
-    if (next && !next.isEqualNode(part)) part.replaceWith(document.adoptNode(next));
+  const parts = [...document.querySelectorAll("[data-live]")];
+  const news = [...fresh.querySelectorAll("[data-live]")];
+  if (parts.map((part) => part.id).join() !== news.map((part) => part.id).join()) {
+    put(fresh.getElementById("main"), document.getElementById("main"));
+  } else {
+    parts.forEach((part, n) => part.isEqualNode(news[n]) || put(news[n], part));
   }
-  if (fresh.querySelectorAll("[data-live]").length !== document.querySelectorAll("[data-live]").length) {
-    document.getElementById("main").replaceWith(document.adoptNode(fresh.getElementById("main")));
-  }
+  put(fresh.getElementById("since"), document.getElementById("since"));
   document.title = fresh.title;
-  document.getElementById("since").replaceWith(document.adoptNode(fresh.getElementById("since")));
   const again = focused && document.getElementById(focused);
   if (again && again !== document.activeElement) again.focus({ preventScroll: true });
 }
