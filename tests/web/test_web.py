@@ -152,7 +152,7 @@ def test_the_list_shows_what_runs_what_ended_and_every_doubt(base: str) -> None:
     for part in (
         "READY",
         "2 images wait",
-        "missing",
+        "MISSING",
         "RUNNING",
         "iteration 37 of at most 100",
         "data:image/png;base64,",

@@ -1,11 +1,14 @@
 """What happened to the last scans, within bounds, for a page that shows it."""
 
+import functools
+import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import ParamSpec
 
 from untrained_recon.config import Config
 from untrained_recon.encoding import ImageIndex
@@ -15,8 +18,25 @@ from untrained_recon.serving.jobs import Jobs
 from untrained_recon.text.printable import printable
 from untrained_recon.types import KSpace, Reconstruction
 
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
 PICTURE_BYTES = 64 << 20
 PIXEL_BYTES = 512 << 20
+
+
+def harmless(note: Callable[P, None]) -> Callable[P, None]:
+    """A fault in the notes is logged, and costs no scan."""
+
+    @functools.wraps(note)
+    def noted(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            note(*args, **kwargs)
+        except Exception:
+            logger.exception("no notes were taken")
+
+    return noted
 
 
 class Unread:
@@ -64,16 +84,19 @@ class History(Unread):
         """The scan of this id, while it is known."""
         return self._scans.get(name)
 
+    @harmless
     def begin(self, name: str, peer: str) -> None:
         """A scan has begun."""
         with self._changing:
             self._put(ScanEntry(name, peer, time.time()))
 
+    @harmless
     def describe(self, name: str, config: Config, header_xml: bytes) -> None:
         """What a scan asks for."""
         person = {} if self._person is None else self._person(header_xml)
         self._change(name, lambda scan: replace(scan, config=config, person=person))
 
+    @harmless
     def end(self, name: str, outcome: str, seconds: float) -> None:
         """A scan has ended; the oldest one may have to go."""
         self._change(name, lambda scan: ended(scan, outcome, seconds))
@@ -86,15 +109,18 @@ class History(Unread):
         """The same jobs, with notes taken of the images that pass."""
         return _Followed(self, jobs)
 
+    @harmless
     def submit(self, scan: str, data: KSpace, seconds: float) -> None:
         """An image waits for a worker."""
         entry = ImageEntry(data.index, data.ksp.shape[0], data.acceleration, seconds)
         self._change(scan, lambda scan: submitted(scan, entry))
 
+    @harmless
     def glimpse(self, scan: str, index: ImageIndex, glimpse: Glimpse) -> None:
         """An image is being fitted."""
         self._change(scan, lambda scan: glimpsed(scan, index, glimpse))
 
+    @harmless
     def finish(self, scan: str, index: ImageIndex, future: "Future[Reconstruction]") -> None:
         """An image is ready, or never will be."""
         try:
