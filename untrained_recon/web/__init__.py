@@ -24,7 +24,7 @@ class Web:
     Args:
         host: Where to listen.
         port: Where to listen; 0 takes a free one.
-        names: Names of this machine in browsers, beside ``localhost`` and addresses.
+        names: Names of this machine in browsers, beside ``host``, ``localhost`` and addresses.
         patient_data: Whether to show whose scan it is.
         downloads: Whether images and records may be downloaded.
 
@@ -44,7 +44,7 @@ class Web:
         from untrained_recon.web.server import WebServer
 
         self._server = WebServer(host, port)
-        self._names, self._downloads = names, downloads
+        self._names, self._downloads = (host, *names), downloads
         self.address = self._server.address
         self.history = History(MOST_SCANS, person_of if patient_data else None, downloads)
         if not ipaddress.ip_address(self.address[0]).is_loopback:
@@ -66,7 +66,8 @@ class Web:
         from untrained_recon.web.app import Sight, make_app
 
         self._server.start(make_app(Sight(self.history, status, places, machines, self._downloads), self._names))
-        logger.info("the page is on http://%s:%d", *self.address)
+        host, port = self.address
+        logger.info("the page is on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
     def close(self) -> None:
         """Stop answering."""

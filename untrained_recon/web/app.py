@@ -145,7 +145,7 @@ class _Pages:
         file = io.BytesIO()
         np.save(file, pixels)
         name = f"{scan.name}_{request.path_params['number']}_{kind}.npy"
-        return Response(file.getbuffer(), media_type="application/octet-stream", headers=_attached(name))
+        return Response(file.getvalue(), media_type="application/octet-stream", headers=_attached(name))
 
     def record(self, request: Request) -> Response:
         scan = self._scan(request)
