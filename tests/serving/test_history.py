@@ -1,5 +1,6 @@
 """Notes of scans: small, within bounds, and of one moment."""
 
+import tracemalloc
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,7 +13,7 @@ from untrained_recon.config import Config
 from untrained_recon.encoding import Encoding, ImageIndex
 from untrained_recon.errors import FitError
 from untrained_recon.recon.fit.watch import Progress
-from untrained_recon.serving.entries import MOST_IMAGES, MOST_POINTS
+from untrained_recon.serving.entries import IMAGE_BYTES, MOST_IMAGES, MOST_POINTS
 from untrained_recon.serving.glimpse import LONGEST_EDGE, Glimpse, Glimpses, picture_of
 from untrained_recon.serving.history import History
 from untrained_recon.types import KSpace, Reconstruction
@@ -130,8 +131,9 @@ def test_a_scan_of_very_many_images_and_a_fit_without_end_stay_small() -> None:
     assert (image.curve[0][0], image.curve[-1][0]) == (0.0, 10 * MOST_POINTS - 1)
 
 
-def test_pictures_and_pixels_of_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrained_recon.serving.history.PICTURE_BYTES", 3 * 64)
+def test_details_and_pixels_of_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = IMAGE_BYTES + 64
+    monkeypatch.setattr("untrained_recon.serving.history.DETAIL_BYTES", 3 * one)
     monkeypatch.setattr("untrained_recon.serving.history.PIXEL_BYTES", 2 * 256)
     history, jobs = History(4, pixels=True), Kept()
     for name in "abcdef":
@@ -141,8 +143,31 @@ def test_pictures_and_pixels_of_the_oldest_go_first(monkeypatch: pytest.MonkeyPa
         history.end(name, "ok", 1.0)
     scans = history.scans()
     assert [scan.name for scan in scans] == list("fedc")
-    assert [scan.picture_bytes for scan in scans] == [64, 64, 64, 0]
+    assert [scan.done for scan in scans] == [1, 1, 1, 1]
+    assert [scan.detail_bytes for scan in scans] == [one, one, one, 0]
     assert [scan.pixel_bytes for scan in scans] == [256, 256, 0, 0]
+
+
+def test_many_large_scans_take_no_more_memory_than_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.serving.history.DETAIL_BYTES", 2 << 20)
+    history, jobs, recon = History(1000), Kept(), ready(128)
+    tracemalloc.start()
+    try:
+        for scan in range(120):
+            history.begin(str(scan), "here")
+            following = history.following(jobs)
+            for number in range(5):
+                following.submit(str(scan), data_of(number), Config(), 5.0)
+                for step in range(5):
+                    glimpse = Glimpse("fit", step, 99, 0.1 * step, float(step), None)
+                    history.glimpse(str(scan), data_of(number).index, glimpse)
+                jobs.futures.pop().set_result(recon)
+            history.end(str(scan), "ok", 1.0)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 4 << 20
+    assert len(history.scans()) == 120
 
 
 def test_a_fault_in_the_notes_costs_no_scan(caplog: pytest.LogCaptureFixture) -> None:

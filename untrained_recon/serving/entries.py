@@ -11,6 +11,7 @@ from untrained_recon.types import FloatArray, Reconstruction
 
 MOST_IMAGES = 128  # of a scan; of those that come later only the number is kept
 MOST_POINTS = 200  # of a curve
+IMAGE_BYTES, POINT_BYTES = 4096, 160  # measured, of the Python objects
 RUNNING = "running"
 
 Point = tuple[float, str, float]
@@ -50,6 +51,11 @@ class ImageEntry:
     pixels: Mapping[str, FloatArray] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+
+    @property
+    def detail_bytes(self) -> int:
+        """About its memory, but for the pixels."""
+        return IMAGE_BYTES + POINT_BYTES * len(self.curve) + sum(picture.pixels.nbytes for picture in self.pictures.values())
 
     @property
     def fallback(self) -> str:
@@ -97,9 +103,9 @@ class ScanEntry:
         return self.outcome == RUNNING
 
     @property
-    def picture_bytes(self) -> int:
-        """Memory of the pictures."""
-        return sum(picture.pixels.nbytes for image in self.images.values() for picture in image.pictures.values())
+    def detail_bytes(self) -> int:
+        """About the memory of what is known of single images, but for their pixels."""
+        return sum(image.detail_bytes for image in self.images.values())
 
     @property
     def pixel_bytes(self) -> int:
@@ -110,9 +116,9 @@ class ScanEntry:
         """The same without images at full size."""
         return replace(self, images={index: replace(image, pixels={}) for index, image in self.images.items()})
 
-    def without_pictures(self) -> "ScanEntry":
-        """The same without pictures."""
-        return replace(self, images={index: replace(image, pictures={}) for index, image in self.images.items()})
+    def without_details(self) -> "ScanEntry":
+        """The same without what is known of single images."""
+        return replace(self, images={})
 
     @property
     def waiting(self) -> int:

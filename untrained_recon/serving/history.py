@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 
-PICTURE_BYTES = 64 << 20
+DETAIL_BYTES = 64 << 20
 PIXEL_BYTES = 512 << 20
 
 
@@ -72,7 +72,7 @@ class History(Unread):
         self._most, self._person, self._keeps_pixels = most, person, pixels
         self._scans: OrderedDict[str, ScanEntry] = OrderedDict()  # in the order of their begin
         self._changing = threading.Lock()
-        self._picture_bytes = self._pixel_bytes = 0
+        self._detail_bytes = self._pixel_bytes = 0
         self.version = 0
 
     def scans(self) -> list[ScanEntry]:
@@ -149,17 +149,17 @@ class History(Unread):
         self.version += 1
 
     def _count(self, scan: ScanEntry, sign: int) -> None:
-        self._picture_bytes += sign * scan.picture_bytes
+        self._detail_bytes += sign * scan.detail_bytes
         self._pixel_bytes += sign * scan.pixel_bytes
 
     def _forget(self) -> None:
-        """Take pictures and pixels from the oldest scans while they are too many."""
+        """Take pixels and details from the oldest scans while they are too many."""
         for scan in list(self._scans.values()) if self._pixel_bytes > PIXEL_BYTES else ():
             if self._pixel_bytes > PIXEL_BYTES and scan.pixel_bytes:
                 self._put(scan.without_pixels())
-        for scan in list(self._scans.values()) if self._picture_bytes > PICTURE_BYTES else ():
-            if self._picture_bytes > PICTURE_BYTES and scan.picture_bytes:
-                self._put(scan.without_pictures())
+        for scan in list(self._scans.values()) if self._detail_bytes > DETAIL_BYTES else ():
+            if self._detail_bytes > DETAIL_BYTES and scan.detail_bytes:
+                self._put(scan.without_details())
 
 
 class _Followed:
