@@ -1,6 +1,6 @@
 """What the service counts: nothing, or Prometheus metrics on a port of their own, beside how it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gadgets.pages import Page, Pages
@@ -32,13 +32,16 @@ class PrometheusMetrics(Metrics):
 
     Args:
         host: Where to serve.
-        port: Where to serve.
+        port: Where to serve; None where others serve the pages.
+
+    Attributes:
+        pages: What makes each page, by its path.
 
     Raises:
         MissingExtraError: The client library is not installed.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int | None) -> None:
         try:
             import prometheus_client as prometheus
         except ImportError as error:
@@ -57,12 +60,12 @@ class PrometheusMetrics(Metrics):
         self._seconds = prometheus.Histogram(
             "untrained_recon_scan_seconds", "Connection to CLOSE", buckets=SECONDS, registry=registry
         )
-        pages = {
+        self.pages: Mapping[str, Callable[[], Page]] = {
             "/metrics": lambda: Page(200, prometheus.CONTENT_TYPE_LATEST, prometheus.generate_latest(registry)),
             "/healthz": lambda: self._page("alive"),
             "/readyz": lambda: self._page("ready"),
         }
-        self._pages = Pages(host, port, pages)
+        self._server = None if port is None else Pages(host, port, self.pages)
 
     def watch(self, status: Status) -> None:
         """Take who tells how the service is, for gauges and pages."""
@@ -86,7 +89,8 @@ class PrometheusMetrics(Metrics):
 
     def close(self) -> None:
         """Stop serving."""
-        self._pages.close()
+        if self._server is not None:
+            self._server.close()
 
     def scan(self, report: dict[str, Any]) -> None:
         """Count a scan."""

@@ -25,6 +25,7 @@ from gadgets.visitors import Visitor, Visitors
 from untrained_recon import __version__
 from untrained_recon.errors import HostSilentError, NoImagingDataError, ReconError, ServiceBusyError
 from untrained_recon.logs import SCAN
+from untrained_recon.serving.history import Unread
 from untrained_recon.serving.memory import Budget
 from untrained_recon.serving.pool import FitPool
 from untrained_recon.serving.rules import Rules
@@ -79,6 +80,7 @@ class Service:
         metrics: Who counts, see :mod:`gadgets.metrics`.
         protocol: How the hosts speak.
         policy: What they are granted.
+        history: Who takes notes of the scans, see :mod:`untrained_recon.serving.history`.
 
     Attributes:
         addresses: Where it listens; port 0 has become a real one.
@@ -93,9 +95,11 @@ class Service:
         metrics: Metrics | None = None,
         protocol: Protocol = GADGETRON,
         policy: Policy | None = None,
+        history: Unread | None = None,
     ) -> None:
         self._pool = pool
         self._metrics = metrics or Metrics()
+        self._history = history or Unread()
         self._protocol = protocol
         self._policy = policy or Policy()
         self._max_scans = max_scans
@@ -185,6 +189,7 @@ class Service:
     def _serve_scan(self, connection: GadgetConnection, visitor: Visitor) -> None:
         start = time.monotonic()
         report: dict[str, Any] = {"peer": visitor.peer, "scan": SCAN.get(), "outcome": "ok"}
+        self._history.begin(SCAN.get(), visitor.peer)
         try:
             with connection, self._policy.budget.account() as account:
                 connection.socket.account = account
@@ -198,12 +203,15 @@ class Service:
         report.update(seconds=round(time.monotonic() - start, 3), bytes=connection.socket.received)
         logger.info("scan %s", json.dumps(report), extra={"fields": report})
         self._metrics.scan(report)
+        self._history.end(report["scan"], report["outcome"], report["seconds"])
 
     def _reconstruct(self, connection: GadgetConnection, visitor: Visitor, report: dict[str, Any]) -> None:
         if not self._visitors.begin_scan(visitor, self._max_scans):
             raise ServiceBusyError(f"the service has {self._max_scans} scans already; repeat this one later")
         session = Session(connection.header_xml, connection.properties, connection.socket.account, self._policy.rules)
         report.update(config=session.config.name)
+        self._history.describe(session.name, session.config, connection.header_xml)
+        jobs = self._history.following(self._pool)
         with self._departures.watched(visitor.sock, lambda: session.abandon(self._pool)):
             connection.accept(*self._protocol.answers)
             first = next(connection.iter_with_mids(), None)
@@ -212,6 +220,6 @@ class Service:
             message_id, item = first
             connection.accept(message_id)
             try:
-                self._protocol.answers[message_id](connection, session, itertools.chain([item], connection), self._pool)
+                self._protocol.answers[message_id](connection, session, itertools.chain([item], connection), jobs)
             finally:
                 report.update(session.totals)

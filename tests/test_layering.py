@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving"},
     "api": {"recon", "files", "scan", "physics", "phantom"},
     "gadgets": {"serving", "scan", "site.openrecon"},
-    "cli": {"api", "bench", "files", "gadgets", "host", "phantom", "physics", "recon", "scan", "serving", "site", "study"},
+    "web": {"serving", "scan"},
+    "cli": {"api", "bench", "files", "gadgets", "host", "phantom", "physics", "recon", "scan", "serving", "site", "study", "web"},
 }
 INSIDE_RECON = {"networks": set(), "fit": {"networks"}, "refine": {"networks", "fit"}, "conventional": set()}
 MUST_NOT_IMPORT = {
@@ -41,6 +42,7 @@ MUST_NOT_IMPORT = {
     "site": {"torch", "click"},
     "api": {"click"},
     "gadgets": {"torch", "sigpy", "scipy", "h5py", "click"},
+    "web": {"torch", "sigpy", "scipy", "h5py", "ismrmrd", "click"},
 }
 HEAVY = {"torch", "sigpy", "scipy", "h5py", "pandas", "matplotlib", "ismrmrd"}
 MODULES = [*sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "gadgets").glob("*.py"))]

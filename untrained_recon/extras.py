@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from untrained_recon.errors import MissingExtraError
 
 REPORT = ("pandas", "matplotlib", "jinja2", "skimage", "torchmetrics")  # modules of the extra `report`
+WEB = ("starlette", "uvicorn", "jinja2", "PIL", "prometheus_client")  # of the extra `web`
 
 
 def require_modules(modules: Iterable[str], extra: str, purpose: str) -> None:

@@ -31,6 +31,11 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
 @click.option("--max-scans", type=click.IntRange(1), default=64, show_default=True, help="Scans at a time.")
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics, /healthz and /readyz on this port.")
+@click.option("--web-port", type=click.IntRange(1, 65535), help="Serve a page that shows the scans, and what --metrics-port does.")
+@click.option("--web-host", default="127.0.0.1", show_default=True, help="Address of the page. Who can reach it sees the images.")
+@click.option("--web-name", "web_names", multiple=True, help="Name of this machine in browsers that reach the page; repeatable.")
+@click.option("--web-patient-data", is_flag=True, help="Show on the page whose scan it is: name, id, study, protocol.")
+@click.option("--web-downloads", is_flag=True, help="Let the page offer images and records; keeps up to 512 MiB of images.")
 @click.option("--grace", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for running scans after SIGTERM.")
 @click.option("--allow", multiple=True, metavar="CIDR", help="Networks that may connect; repeatable.  [default: all]")
 @click.option(
@@ -62,6 +67,11 @@ def serve(
     workers: int,
     max_scans: int,
     metrics_port: int | None,
+    web_port: int | None,
+    web_host: str,
+    web_names: tuple[str, ...],
+    web_patient_data: bool,
+    web_downloads: bool,
     grace: float,
     allow: tuple[str, ...],
     limits: tuple[str, ...],
@@ -76,7 +86,8 @@ def serve(
 ) -> None:
     """Listen for Gadgetron chains that connect (see `chain --connect`), or for scanners, with warm workers, until SIGTERM.
 
-    There is no authentication: whoever can connect can have images made. Listen on loopback or a network of trusted hosts.
+    There is no authentication: whoever can connect can have images made, and whoever can reach the page sees them. Listen on
+    loopback or a network of trusted hosts.
     """
     import torch
 
@@ -89,6 +100,7 @@ def serve(
     from untrained_recon.serving.pool import FitPool
     from untrained_recon.serving.rules import Rules
     from untrained_recon.serving.supervision import Watch
+    from untrained_recon.web import Web
 
     networks = _networks(allow)
     rules = Rules({**DEFAULT_LIMITS, **_numbers(limits)}, config_dir)
@@ -102,10 +114,16 @@ def serve(
     spoken = MRD if protocol == "mrd" else GADGETRON
     policy = Policy(rules, budget, header_timeout, idle_timeout, networks)
     with logging_to(sys.stderr.fileno(), log_format, log_level), contextlib.ExitStack() as stack:  # type: ignore[arg-type]  # click has checked
-        metrics = PrometheusMetrics(hosts[0], metrics_port) if metrics_port else None
-        pool = FitPool(slots, max(1, (os.cpu_count() or 1) // len(slots)), watch=Watch(stall=hang_timeout))
+        web = Web(web_host, web_port, web_names, web_patient_data, web_downloads) if web_port else None
+        metrics = PrometheusMetrics(hosts[0], metrics_port) if metrics_port or web else None
+        history = web.history if web else None
+        threads = max(1, (os.cpu_count() or 1) // len(slots))
+        pool = FitPool(slots, threads, watch=Watch(stall=hang_timeout), show=history.glimpse if history else None)
         stack.callback(pool.close, 0.0)
-        service = Service(hosts, PORTS[protocol] if port is None else port, pool, max_scans, metrics, spoken, policy)
+        service = Service(hosts, PORTS[protocol] if port is None else port, pool, max_scans, metrics, spoken, policy, history)
+        if web and metrics:
+            stack.callback(web.close)
+            web.start(service.status, lambda: pool.places, metrics.pages)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: service.stop())
         logging.info("listening on %s with %d workers on %s", service.addresses, len(slots), ", ".join(found))

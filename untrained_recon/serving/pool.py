@@ -11,7 +11,7 @@ from typing import NamedTuple
 from untrained_recon.config import Config
 from untrained_recon.errors import ServiceStoppedError, WorkerError
 from untrained_recon.serving.slot import Slot
-from untrained_recon.serving.supervision import Watch, Worker
+from untrained_recon.serving.supervision import Show, Watch, Worker
 from untrained_recon.serving.turns import Job, Turns
 from untrained_recon.serving.worker import Task, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
@@ -44,6 +44,24 @@ class Health(NamedTuple):
     restarts: int
 
 
+class Place(NamedTuple):
+    """What one worker does.
+
+    Attributes:
+        device: Where it computes.
+        state: ``busy``, ``idle``, ``starting`` or ``missing``.
+        restarts: Workers that were replaced there so far.
+        scan: Whose image it has; empty for none.
+        image: Which image that is; empty for none.
+    """
+
+    device: str
+    state: str
+    restarts: int
+    scan: str
+    image: str
+
+
 class FitPool:
     """Worker processes, each with its device and its warmed-up libraries; scans take turns image by image.
 
@@ -55,13 +73,21 @@ class FitPool:
         threads: Threads of each worker on the CPU.
         task: What a worker does with an image; to be found under its name by the worker.
         watch: When a worker counts as hung.
+        show: Takes glimpses of the images that are being fitted, in the thread that hears a worker; None for nobody.
     """
 
-    def __init__(self, devices: Sequence[str], threads: int, task: Task | None = None, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        devices: Sequence[str],
+        threads: int,
+        task: Task | None = None,
+        watch: Watch | None = None,
+        show: Show | None = None,
+    ) -> None:
         do, limits = task or reconstruct_on, watch or Watch()
 
         def start(device: str) -> Worker:
-            return Worker(device, threads, do, limits, self._turns.changed)
+            return Worker(device, threads, do, limits, self._turns.changed, show)
 
         self._turns = Turns()
         self._slots = [Slot(device, start, self._turns) for device in devices]
@@ -99,6 +125,11 @@ class FitPool:
         restarts = sum(slot.restarts for slot in self._slots)
         return Health(len(self._slots), len(live), len(ready), busy, self.waiting, restarts)
 
+    @property
+    def places(self) -> list[Place]:
+        """What each worker does at this moment."""
+        return [_place(slot) for slot in self._slots]
+
     def close(self, seconds: float) -> None:
         """End the workers: images that wait fail with ServiceStoppedError, fits that run have ``seconds`` to finish."""
         atexit.unregister(self.close)
@@ -121,6 +152,18 @@ class FitPool:
             except Exception:
                 logger.exception("the watchdog stumbled")
             self._turns.pause(CHECK_S)
+
+
+def _place(slot: Slot) -> Place:
+    worker, job = slot.worker, slot.job
+    if worker is None or not worker.alive:
+        state = "missing"
+    elif not worker.ready:
+        state = "starting"
+    else:
+        state = "busy" if worker.busy else "idle"
+    scan, image = (job.scan, str(job.data.index)) if job is not None and state == "busy" else ("", "")
+    return Place(slot.device, state, slot.restarts, scan, image)
 
 
 def _join(threads: Sequence[threading.Thread], seconds: float) -> None:

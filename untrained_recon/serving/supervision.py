@@ -11,12 +11,17 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 
 from untrained_recon.config import Config
+from untrained_recon.encoding import ImageIndex
+from untrained_recon.serving.glimpse import Glimpse
 from untrained_recon.serving.worker import BEAT_S, Done, Job, Life, Ready, Task, work
 from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
 END_S = 5.0
+Show = Callable[[str, ImageIndex, Glimpse], None]
+"""Takes a glimpse of an image of a scan that is being fitted."""
+
 BUSY_SHARE = 0.05  # of a processor; the signs of life themselves cost less
 
 
@@ -50,6 +55,7 @@ class Worker:
         task: What it does with an image.
         watch: When it counts as hung.
         changed: Called when it becomes ready or dies.
+        show: Takes glimpses of the image at hand; None for nobody, and none are made.
 
     Attributes:
         ready: Whether its libraries are warm.
@@ -58,12 +64,15 @@ class Worker:
         hung: Why it was killed; empty where it was not.
     """
 
-    def __init__(self, device: str, threads: int, task: Task, watch: Watch, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, device: str, threads: int, task: Task, watch: Watch, changed: Callable[[], None], show: Show | None = None
+    ) -> None:
         self.device = device
         self.ready = self.was_ready = False
         self.alive = True
         self.hung = ""
-        self._watch, self._changed = watch, changed
+        self._watch, self._changed, self._show = watch, changed, show
+        self._at_hand: tuple[str, ImageIndex] | None = None
         self._answers: queue.SimpleQueue[Reconstruction | Exception] = queue.SimpleQueue()
         self._number = 0
         self._sending = threading.Lock()
@@ -72,8 +81,9 @@ class Worker:
         self._seen = self._moved = time.monotonic()
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         self._connection, theirs = context.Pipe()
+        args = (theirs, device, threads, task, show is not None)
         try:
-            self._process = context.Process(target=work, args=(theirs, device, threads, task), name=f"worker on {device}")
+            self._process = context.Process(target=work, args=args, name=f"worker on {device}")
             self._process.start()
         except BaseException:
             self._connection.close()
@@ -105,6 +115,7 @@ class Worker:
 
     def run(self, scan: str, data: KSpace, config: Config, seconds: float) -> Reconstruction:
         """Reconstruct an image. Raises WorkerDied, or what the reconstruction raised."""
+        self._at_hand = (scan, data.index)
         self._moved = time.monotonic()
         self._deadline = self._moved + max(0.0, seconds) + self._watch.stall
         try:
@@ -174,6 +185,9 @@ class Worker:
             self._life = message
         elif isinstance(message, Done):
             self._answers.put(message.result)
+        elif isinstance(message, Glimpse):
+            if self._show is not None and self._at_hand is not None:
+                self._show(*self._at_hand, message)
         elif isinstance(message, Ready):
             self.ready = self.was_ready = True
             self._changed()

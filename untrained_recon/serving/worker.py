@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from untrained_recon.config import Config
 from untrained_recon.errors import HostGoneError, WorkerError
 from untrained_recon.logs import SCAN, ScanFilter
+from untrained_recon.serving.glimpse import Glimpses
 from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
     return replace(recon, maps=None)  # they are large, and images do not take them along
 
 
-def work(connection: Connection, device: str, threads: int, task: Task) -> None:
+def work(connection: Connection, device: str, threads: int, task: Task, shown: bool = False) -> None:
     """Main function of the process.
 
     Args:
@@ -78,13 +79,15 @@ def work(connection: Connection, device: str, threads: int, task: Task) -> None:
         device: Where to compute.
         threads: Threads on the CPU.
         task: What to do with an image.
+        shown: Whether somebody wants to see the images while they are fitted: a :class:`Glimpse` every second.
     """
-    _Worker(connection).run(device, threads, task)
+    _Worker(connection, shown).run(device, threads, task)
 
 
 class _Worker:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, shown: bool) -> None:
         self._connection = connection
+        self._shown = shown
         self._sending = threading.Lock()
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._cancelled = -1
@@ -119,8 +122,12 @@ class _Worker:
             self._connection.send_bytes(data)
 
     def _do(self, job: Job, device: str, task: Task) -> None:
-        def step(_: object) -> None:
+        glimpses = Glimpses()
+
+        def step(progress: Any) -> None:
             self._steps += 1
+            if self._shown and (glimpse := glimpses.of(progress)) is not None:
+                self.send(glimpse)
             if self._cancelled == job.number:
                 raise HostGoneError("the host left before its image was made")
 
