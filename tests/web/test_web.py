@@ -72,7 +72,7 @@ def recon_of(number: int, doubtful: bool = False) -> Reconstruction:
         account = Account(method="cg-sense", fallback_reason="the time budget is used up", seconds=0.3, device="cpu")
     noise = EvidenceMap(0.1 * img + 0.05, "8 replicas")
     cautions = (Caution("time-budget", EVIL),) if doubtful else ()
-    return Reconstruction(img, img.astype(np.complex64), account, EvidenceMap(None, "one run"), noise, cautions)
+    return Reconstruction(img, img.astype(np.complex64), account, EvidenceMap(None, "one run"), noise, cautions=cautions)
 
 
 def finish(history: History, scan: str, number: int, result: Reconstruction | Exception) -> None:

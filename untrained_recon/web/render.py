@@ -17,7 +17,7 @@ from untrained_recon.web.pictures import HEIGHT, WIDTH, curve_of, data_uri
 Pager = tuple[int, int, int]
 """Page from 1, number of all items, items a page."""
 
-TITLES = {"magnitude": "image", "spread": "spread over the runs", "noise": "noise map"}
+TITLES = {"magnitude": "image", "spread": "spread over the runs", "noise": "noise map", "undetermined": "not determined by samples"}
 
 
 class Renderer:
