@@ -15,6 +15,7 @@ from untrained_recon.cli.config import config as config_command
 from untrained_recon.cli.data import convert
 from untrained_recon.cli.options import FILE, group_option, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli.quality import bench_quality_command
+from untrained_recon.cli.recon import recon
 from untrained_recon.cli.reproduce import reproduce
 from untrained_recon.cli.serve import serve
 from untrained_recon.cli.service import bench, chain
@@ -182,6 +183,7 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group
 
 for command in (
     config_command,
+    recon,
     chain,
     serve,
     bench,
