@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "host": {"files", "scan"},
     "site": {"host", "files", "phantom", "scan"},
     "study": {"recon", "files", "scan", "physics"},
+    "batch": {"files", "recon", "scan", "serving"},
     "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving"},
     "api": {"recon", "files", "scan", "physics", "phantom"},
     "gadgets": {"serving", "scan", "site.openrecon"},
-    "cli": {"api", "bench", "files", "gadgets", "host", "phantom", "physics", "recon", "scan", "serving", "site", "study"},
+    "cli": {"api", "batch", "bench", "files", "gadgets", "host", "phantom", "physics", "recon", "scan", "serving", "site", "study"},
 }
 INSIDE_RECON = {"networks": set(), "fit": {"networks"}, "refine": {"networks", "fit"}, "conventional": set()}
 MUST_NOT_IMPORT = {
@@ -39,6 +40,7 @@ MUST_NOT_IMPORT = {
     "serving": {"click"},
     "host": {"torch", "click"},
     "site": {"torch", "click"},
+    "batch": {"click"},
     "api": {"click"},
     "gadgets": {"torch", "sigpy", "scipy", "h5py", "click"},
 }

@@ -78,9 +78,7 @@ def _submitting(client: Any) -> Iterator[Submit]:
     workers = client.scheduler_info(n_workers=-1)["workers"]
     logger.info("%d workers at %s", len(workers), client.scheduler.address)
     if crowded := [worker for worker in workers.values() if worker["nthreads"] > 1]:
-        logger.warning(
-            "%d workers have several threads and take as many scans at a time; start them with --nthreads 1", len(crowded)
-        )
+        logger.warning("%d workers take several scans at a time; start them with --nthreads 1", len(crowded))
     executor = client.get_executor(pure=False)
     try:
         yield lambda task: executor.submit(_on_worker, task)

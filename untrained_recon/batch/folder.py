@@ -121,9 +121,7 @@ class BatchFolder:
             return None
         except OSError as error:
             file.close()
-            raise RawFileError(
-                f"{path}: cannot be locked ({error.strerror}): put the results on a file system with locks"
-            ) from error
+            raise RawFileError(f"{path}: cannot be locked ({error.strerror}); write to a file system with locks") from error
         return file
 
     def claim(self, name: str, waiting: Callable[[], None] = lambda: None) -> BinaryIO:

@@ -134,7 +134,7 @@ class _Batch:
         size = self._bytes[task.scan.name]
         self.records[task.scan.name] = made.record
         self._left -= size
-        if made.fresh:
+        if made.fresh and made.record.images:
             self._made += size
         left = (time.monotonic() - self._start) / self._made * self._left if self._made else None
         self._follow(Progress(made.record, made.fresh, len(self.records), self._total, left))

@@ -112,7 +112,7 @@ def digest(path: Path) -> str:
 def _files(item: str | Path) -> Iterator[Path]:
     path = Path(item)
     if path.is_dir():
-        yield from filter(_is_scan, (found for found in path.rglob("*") if found.is_file()))
+        yield from _scans(found for found in path.rglob("*") if found.is_file())
     elif path.exists():
         if not _is_beside(path):
             yield path
@@ -120,10 +120,20 @@ def _files(item: str | Path) -> Iterator[Path]:
         found = [Path(name) for name in glob.glob(str(item), recursive=True)]
         if not found:
             raise RawFileError(f"{item}: no file has such a name")
-        for each in found:
-            yield from _files(each) if each.is_dir() else filter(_is_scan, [each])
+        yield from _scans(each for each in found if each.is_file())
     else:
         raise RawFileError(f"{item}: there is no such file or folder")
+
+
+def _scans(paths: Iterable[Path]) -> Iterator[Path]:
+    others = []
+    for path in paths:
+        if _is_scan(path):
+            yield path
+        elif path.suffix in ENDINGS and not _is_beside(path):
+            others.append(path.name)
+    if others:
+        logger.info("left out, as they hold no k-space: %d files (%s)", len(others), ", ".join(sorted(others)[:3]))
 
 
 def _is_scan(path: Path) -> bool:
@@ -132,17 +142,13 @@ def _is_scan(path: Path) -> bool:
         return False
     try:
         if path.suffix == ".npy":
-            wanted = np.load(path, mmap_mode="r").dtype.kind == "c"
-        elif path.suffix == ".h5" or (path.suffix not in ENDINGS and h5py.is_hdf5(path)):
+            return bool(np.load(path, mmap_mode="r").dtype.kind == "c")
+        if path.suffix == ".h5" or (path.suffix not in ENDINGS and h5py.is_hdf5(path)):
             with h5py.File(path, "r") as file:
-                wanted = any(reader.marked(file) for reader in READERS)
-        else:
-            wanted = path.suffix in ENDINGS
+                return any(reader.marked(file) for reader in READERS)
     except Exception:  # of the many that damaged bytes raise; whoever reconstructs it will say so
         return True
-    if not wanted and path.suffix in ENDINGS:
-        logger.info("left out: %s holds no k-space", path)
-    return wanted
+    return path.suffix in ENDINGS
 
 
 def _is_beside(path: Path) -> bool:
