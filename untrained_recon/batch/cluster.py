@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from untrained_recon.batch.local import Submit
-from untrained_recon.batch.make import Made, Task, make
+from untrained_recon.batch.make import make
+from untrained_recon.batch.task import Made, Task
 from untrained_recon.errors import UnreachableError
 from untrained_recon.extras import require_modules
 
@@ -83,7 +84,7 @@ def _submitting(client: Any) -> Iterator[Submit]:
     try:
         yield lambda task: executor.submit(_on_worker, task)
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=False)
 
 
 def _on_worker(task: Task) -> Made | None:

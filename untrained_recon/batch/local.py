@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from untrained_recon.batch.make import Made, Task, make
+from untrained_recon.batch.make import make
+from untrained_recon.batch.task import Made, Task
 from untrained_recon.errors import ServiceStoppedError
 from untrained_recon.recon.plane import pick_device
 from untrained_recon.serving.pool import FitPool

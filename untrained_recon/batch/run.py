@@ -10,9 +10,10 @@ from pathlib import Path
 
 from untrained_recon.batch.folder import BatchFolder
 from untrained_recon.batch.local import Submit, on_devices, slots
-from untrained_recon.batch.make import Made, Task, failed, is_done
+from untrained_recon.batch.make import failed
 from untrained_recon.batch.record import Record
 from untrained_recon.batch.scans import Scan, find_scans
+from untrained_recon.batch.task import Made, Task, is_done
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import ConfigError, WorkerError
 
