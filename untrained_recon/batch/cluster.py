@@ -64,6 +64,7 @@ def on_slurm(options: str, jobs: int, logs: Path) -> Iterator[Submit]:
         cores=1,
         processes=1,
         memory="0 B",  # no limit of Dask's: SLURM has its own
+        job_mem="0",  # left out again; dask-jobqueue cannot work it out of none
         job_name="untrained-recon",
         job_extra_directives=[options] if options else [],
         job_directives_skip=OURS,

@@ -1,7 +1,7 @@
 """What is noted of a scan while it is made, until it becomes its record."""
 
-import dataclasses
 import json
+import math
 import socket
 import time
 from collections import Counter
@@ -38,7 +38,7 @@ class Notes:
                 "image": str(index),
                 "counters": index._asdict(),
                 "fallback": bool(recon.account.fallback_reason),
-                "account": dataclasses.asdict(recon.account),
+                "account": {name: _number(value) for name, value in vars(recon.account).items()},
                 "cautions": cautions,
             }
         )
@@ -85,3 +85,7 @@ class Noting:
     def _note(self, index: ImageIndex, done: "Future[Reconstruction]") -> None:
         if not done.cancelled() and done.exception() is None:
             self._notes.image(index, done.result())
+
+
+def _number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +24,7 @@ class Record:
         config: Name of the configuration.
         changes: Its settings, those that are the schema's own left out.
         version: Of this package.
-        images: Of each image its counters, account, cautions.
+        images: Of each image its counters, account, cautions; numbers that are none are None.
         fallbacks: How many of them are ``FALLBACK``.
         cautions: How many have a caution, by its code.
         exports: The formats in which the images lie beside the image file.
@@ -52,8 +51,8 @@ class Record:
     host: str
 
     def to_json(self) -> str:
-        """As it is stored; numbers that are none are null."""
-        return json.dumps(_plain(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        """As it is stored."""
+        return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
@@ -67,11 +66,3 @@ class Record:
                 "exports": tuple(values["exports"]),
             }
         )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

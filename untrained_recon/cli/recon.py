@@ -61,7 +61,7 @@ def recon(
     engine = _engine(devices, workers, dask, slurm, output)
     chosen = load_config(config, parse_assignments(settings))
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_of_no_scan)
+        handler.addFilter(_of_the_batch)
     try:
         with _Follower(Console(stderr=True)) as follower:
             records = reconstruct_files(data, output, chosen, engine, group=group, force=force, follow=follower.follow)
@@ -90,9 +90,11 @@ def _engine(devices: tuple[str, ...], workers: int, dask: str | None, slurm: str
     return partial(on_slurm, slurm or "", workers, output.resolve() / "slurm")
 
 
-def _of_no_scan(record: logging.LogRecord) -> bool:
-    """What is said of a scan stands in its own log."""
-    return not (getattr(record, "scan", "") or SCAN.get())
+def _of_the_batch(record: logging.LogRecord) -> bool:
+    """What is said of a scan stands in its own log; what Dask does is of interest where it fails."""
+    return not (getattr(record, "scan", "") or SCAN.get()) and not (
+        record.name.startswith("distributed") and record.levelno < logging.WARNING
+    )
 
 
 class _Follower:
