@@ -51,7 +51,7 @@ docs: $(VENV)/docs
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,service,cluster,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,export,service,cluster,dev]'
 	touch $@
 
 build/bare/installed: pyproject.toml constraints.txt

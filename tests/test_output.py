@@ -21,10 +21,10 @@ from tests.doubles.volumes import random_ksp
 from untrained_recon.cli.main import cli
 from untrained_recon.errors import ConfigError, RawFileError
 from untrained_recon.files.convert import convert
+from untrained_recon.files.export import export
 from untrained_recon.files.images import image_file
 from untrained_recon.output import HDF5Output, make_folder, require_folder, require_place, write_array, write_text, written
 from untrained_recon.phantom.simulation import simulate
-from untrained_recon.study import comparison as report
 from untrained_recon.study.results import Key, ResultsFile, Row
 from untrained_recon.study.train_unet import Training, train_unet
 
@@ -37,7 +37,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "npy": lambda folder: convert(array(folder), folder / "out.npy"),
     "cfl": lambda folder: convert(array(folder), folder / "out.cfl"),
     "images": lambda folder: write_images(folder / "out.h5"),
-    "pictures": lambda folder: report.save_pngs([image((256, 256))], folder),
+    "pictures": lambda folder: pictures(folder),
     "weights": lambda folder: train_unet([pair()], [pair()], folder, Training(1, chans=16, pools=2), torch.device("cpu")),
 }
 
@@ -51,14 +51,19 @@ def image(shape: tuple[int, int]) -> ismrmrd.Image:
     return ismrmrd.Image.from_array(pixels, transpose=False)
 
 
+def pictures(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    export(folder / "in.h5", folder, "png", force=True)
+
+
 def pair() -> tuple[np.ndarray, np.ndarray]:
     return np.ones((32, 32), np.float32), np.ones((32, 32), np.float32)
 
 
 def write_images(path: Path) -> None:
-    with image_file(path, b"<x/>") as out:
+    with image_file(path, b"<ismrmrdHeader/>") as out:
         for _ in range(20):
-            out.append_image(0, image((64, 64)))
+            out.append_image(0, image((256, 256)))
 
 
 @contextlib.contextmanager
@@ -76,13 +81,14 @@ def small_disk(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_is_a_named_error_and_leaves_what_was_there(name: str, size: int, tmp_path: Path) -> None:
     np.save(array(tmp_path), random_ksp((3, 2, 64, 48)))
+    write_images(tmp_path / "in.h5")
     for old in ("out", "out.h5", "out.npy", "out.cfl", "out.truth.npy", "slice0.png"):
         (tmp_path / old).write_text("older")
     before = sorted(tmp_path.iterdir())
     with small_disk(size), pytest.raises(RawFileError, match="cannot be written: File too large"):
         WRITERS[name](tmp_path)
     assert sorted(tmp_path.iterdir()) == before
-    assert {path.read_text() for path in before if path != array(tmp_path)} == {"older"}
+    assert {path.read_text() for path in before if path.stem != "in"} == {"older"}
 
 
 def test_a_row_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ trap finish EXIT
 export OMP_WAIT_POLICY=PASSIVE
 
 "$python" -m venv "$place/env"
-"$place/env/bin/pip" wheel --quiet --no-deps --wheel-dir "$place" "$root"
+mkdir "$place/source"
+(cd "$root" && cp -r setup.py pyproject.toml README.md LICENSE config gadgets untrained_recon "$place/source")
+"$place/env/bin/pip" wheel --quiet --no-deps --wheel-dir "$place" "$place/source"
 "$place/env/bin/pip" install --quiet --constraint "$root/constraints.txt" "$place"/*.whl
 cp -r "$root/docker/cases" "$place/cases"
 PATH="$place/env/bin:$PATH"

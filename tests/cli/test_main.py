@@ -78,7 +78,8 @@ def test_replay_writes_a_complete_image_file_with_pictures(small_scan: Path, tmp
     assert dataset.number_of_images("image_0") == 2
     assert dataset.read_xml_header() == read_raw(small_scan)[0]
     dataset.close()
-    assert sorted(p.name for p in (tmp_path / "png").iterdir()) == ["slice0.png", "slice1.png"]
+    pictures = ["phase_slice0.png", "phase_slice1.png", "slice0.png", "slice1.png"]
+    assert sorted(p.name for p in (tmp_path / "png").iterdir()) == pictures
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5", "png"]
 
     compared = untrained_recon("compare", small_scan, out, "--png", tmp_path / "panel.png")

@@ -13,6 +13,7 @@ from tests.doubles.helpers import read_raw
 from tests.doubles.volumes import fastmri_header, random_ksp, write_fastmri_file
 from untrained_recon.cli.main import cli
 from untrained_recon.errors import RawFileError
+from untrained_recon.files.cfl import write_cfl
 from untrained_recon.files.convert import as_raw, convert
 from untrained_recon.files.images import read_images
 from untrained_recon.files.maskfile import read_mask
@@ -154,6 +155,14 @@ def test_masks_have_several_forms(tmp_path: Path) -> None:
     ):
         np.save(path, array)
         np.testing.assert_array_equal(read_mask(path, 2, (8, 6)), expected)
+    pattern = tmp_path / "pattern.cfl"
+    for bart, expected in (
+        (lines[:, None], [lines, lines]),  # BART's [1, n_y]
+        (np.repeat(lines[:, None], 6, axis=1), [lines, lines]),
+        (each.reshape(2, *[1] * 11, 8, 1), each),  # slices along dimension 13
+    ):
+        write_cfl(pattern, bart.astype(np.complex64))
+        np.testing.assert_array_equal(read_mask(pattern, 2, (8, 6)), expected)
     for wrong, message in (
         (np.ones(7), "has shape"),
         (np.ones((3, 8)), "has shape"),

@@ -15,9 +15,10 @@ from tests.doubles.helpers import acquisition, header_xml, read_raw
 from untrained_recon.config import ScanConfig
 from untrained_recon.encoding import Header
 from untrained_recon.errors import ScanTooLargeError, ServiceBusyError
+from untrained_recon.memory import usable_memory
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.serving.memory import Budget, image_bytes, usable_memory
+from untrained_recon.serving.memory import Budget, image_bytes
 from untrained_recon.serving.session import Session
 
 MIB = 1 << 20

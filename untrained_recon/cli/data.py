@@ -17,7 +17,7 @@ from untrained_recon.cli.options import FILE, group_option
 @click.option("--pattern", type=click.Choice(["random", "equispaced", "equispaced-fraction"]), default="random", show_default=True)
 @click.option("--acs", type=click.FloatRange(0), default=0.08, show_default=True, help="Central lines, below 1 their share.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the pattern, with the name of SRC.")
-@click.option("--mask", type=FILE, help="Lines that were acquired, of arrays and fastMRI files (.npy).  [default: NAME.mask.npy]")
+@click.option("--mask", type=FILE, help="Lines acquired, of arrays and fastMRI files (.npy, .cfl).  [default: NAME.mask.npy]")
 @group_option
 def convert(
     source: Path,

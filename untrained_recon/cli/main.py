@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 from untrained_recon import __version__
 from untrained_recon.cli.config import config as config_command
 from untrained_recon.cli.data import convert
+from untrained_recon.cli.export import export, export_options, require_exports, write_exports
 from untrained_recon.cli.options import FILE, group_option, parse_address, parse_assignments, parse_shape
 from untrained_recon.cli.quality import bench_quality_command
 from untrained_recon.cli.recon import recon
@@ -45,8 +47,8 @@ def cli() -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; repeatable.")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")
-@click.option("--png", type=click.Path(path_type=Path, file_okay=False), help="Also write every image as a PNG to this folder.")
-@click.option("--mask", type=FILE, help="Lines that were acquired, of arrays and fastMRI files (.npy).  [default: NAME.mask.npy]")
+@export_options
+@click.option("--mask", type=FILE, help="Lines acquired, of arrays and fastMRI files (.npy, .cfl).  [default: NAME.mask.npy]")
 @click.option("--server", metavar="HOST:PORT", help="Play RAW to this running Gadgetron instead, through --chain.")
 @click.option("--chain", type=FILE, help="With --server: the chain's XML file.")
 @group_option
@@ -58,12 +60,12 @@ def replay(
     settings: tuple[str, ...],
     device: str | None,
     seed: int | None,
-    png: Path | None,
     mask: Path | None,
     server: str | None,
     chain: Path | None,
     group: str,
     timeout: float,
+    **exports: Any,
 ) -> None:
     """Play RAW through the gadget as Gadgetron would, and store the images that come back.
 
@@ -74,19 +76,17 @@ def replay(
     from untrained_recon.host.monitor import Monitor
     from untrained_recon.host.replay import replay as run
     from untrained_recon.host.replay import replay_through_server
-    from untrained_recon.output import require_folder, require_place
+    from untrained_recon.output import require_place
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.scan.images import doubts
-    from untrained_recon.study import comparison as report
 
     if (server is None) != (chain is None):
         raise click.UsageError("--server and --chain go together")
     if server is not None and (config or settings or device or seed is not None):
         raise click.UsageError("with --server the settings are those of the chain")
-    require_place(output, {"the raw data": raw, "the mask": mask})
-    if png is not None:
-        report.require_matplotlib()
-        require_folder(png)
+    inputs = {"the raw data": raw, "the mask": mask}
+    require_place(output, inputs)
+    require_exports(output, exports, inputs)
     named = {"device": device, "seed": None if seed is None else str(seed)}
     properties = {
         **_configured(config),
@@ -100,8 +100,7 @@ def replay(
             images = replay_through_server(path, output, parse_address(server), chain.read_bytes(), monitor, group, timeout)
         else:
             images = run(path, output, properties, monitor, group)
-    if png is not None:
-        report.save_pngs(images, png)
+    write_exports(output, exports)
     click.echo("; ".join(filter(None, (f"{len(images)} images in {output}", doubts(images)))))
 
 
@@ -188,6 +187,7 @@ for command in (
     serve,
     bench,
     convert,
+    export,
     evaluate,
     reproduce,
     train_unet,
@@ -204,6 +204,7 @@ def main() -> None:
     handler = RichHandler(console=stderr, show_path=False) if stderr.is_terminal else logging.StreamHandler()
     handler.setFormatter(BriefFormatter("%(message)s" if stderr.is_terminal else "%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it tells of every module that it copies
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds: nothing half-written stays
     try:
         cli()

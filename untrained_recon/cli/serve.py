@@ -13,7 +13,7 @@ import click
 
 from untrained_recon.cli.options import parse_assignments
 from untrained_recon.cli.service import PORTS
-from untrained_recon.serving.memory import GIB
+from untrained_recon.memory import GIB
 
 DEFAULT_LIMITS = {"scan.time_budget_s": 1800.0}
 

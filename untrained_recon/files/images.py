@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 
 import h5py
 import ismrmrd
 
 from untrained_recon.errors import RawFileError
+from untrained_recon.files.foreign import describe_hdf5, has_images
+from untrained_recon.files.scan_group import header_text, named, open_hdf5
 from untrained_recon.output import NO_INPUTS, HDF5Output, Inputs, written
 from untrained_recon.text.xml import as_utf8
 
@@ -63,18 +66,45 @@ def image_file(path: Path, header: bytes, inputs: Inputs = NO_INPUTS) -> Iterato
 class _ReadOnly(ismrmrd.Dataset):  # type: ignore[misc]  # ismrmrd has no types
     """A dataset in a file that is open; ismrmrd 1.14 opens none for reading alone."""
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file, self._dataset_name = file, GROUP
+    def __init__(self, file: h5py.File, group: str) -> None:
+        self._file, self._dataset_name = file, group
 
 
-def read_images(path: Path, number: int) -> list[ismrmrd.Image]:
+def read_images(path: Path, number: int, group: str = GROUP) -> list[ismrmrd.Image]:
     """All images of the group ``image_<number>`` of an image file. Raises RawFileError when it cannot be read."""
-    name = f"image_{number}"
+    return _read(path, group, f"image_{number}")
+
+
+def read_series(path: Path, group: str = "") -> tuple[bytes, dict[str, list[ismrmrd.Image]]]:
+    """The XML header of an image file, empty where there is none, and all of its images, by the name of their group.
+
+    Args:
+        path: The file, ours or another's.
+        group: Where the groups ``image_*`` are; by default ``dataset``, or the only such group.
+
+    Raises:
+        RawFileError: There are no images, or in several groups; or they cannot be read.
+    """
+    with open_hdf5(path) as file, named(path, "its groups"):
+        places = {name: item for name, item in file.items() if has_images(item)}
+        if not places:
+            raise RawFileError(f"{path}: there are no images in it; it is {describe_hdf5(file)}")
+        if not group and GROUP not in places and len(places) > 1:
+            raise RawFileError(f"{path}: images in several groups; choose one with --group: {', '.join(places)}")
+        where = group or (GROUP if GROUP in places else next(iter(places)))
+        if where not in places:
+            raise RawFileError(f"{path}: no group {where!r} with images; there are {', '.join(places)}")
+        names = [name for name in places[where] if name.startswith("image_") and isinstance(places[where][name], h5py.Group)]
+        header = header_text(places[where], path) if "xml" in places[where] else b""
+    return header, {name: _read(path, where, name) for name in sorted(names, key=lambda name: (len(name), name))}
+
+
+def _read(path: Path, group: str, name: str) -> list[ismrmrd.Image]:
     try:
         with h5py.File(path, "r") as file:
-            if name not in file.get(GROUP, ()):
+            if name not in file.get(group, ()):
                 raise RawFileError(f"{path}: no series {name}")
-            dataset = _ReadOnly(file)
+            dataset = _ReadOnly(file, group)
             return [dataset.read_image(name, n) for n in range(dataset.number_of_images(name))]
-    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:  # what HDF5 and ismrmrd raise over other files
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError, ParseError) as error:  # what HDF5 and ismrmrd raise
         raise RawFileError(f"{path}: cannot be read as an image file ({error})") from error

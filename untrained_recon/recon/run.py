@@ -15,6 +15,7 @@ from untrained_recon.errors import FitError
 from untrained_recon.physics.conjugate import cg_sense
 from untrained_recon.physics.operators import CoilFourier, Sense, ifft2
 from untrained_recon.physics.uncertainty import noise_sd, uncertainty
+from untrained_recon.recon.demand import must_save
 from untrained_recon.recon.fit.held_out import held_out, held_out_error
 from untrained_recon.recon.fit.loop import CALLBACK, OUT_OF_TIME, FitResult, fit
 from untrained_recon.recon.fit.watch import Watch
@@ -197,8 +198,8 @@ def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, wat
         generator = torch.Generator().manual_seed(config.seed + number)
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
-        network.save_memory = save_memory
-        network.recorded &= not save_memory  # a recording keeps its memory to itself
+        network.save_memory = save_memory or must_save(network, operator)
+        network.recorded &= not network.save_memory  # a recording keeps its memory to itself
         settings = config.fit
         if before is not None and follows and before.lend(name, network):
             settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})

@@ -1,15 +1,12 @@
 """Memory for scans, planned before it is taken: a budget that scans share, and an account for each."""
 
-import contextlib
 import math
-import os
-import resource
 import threading
-from pathlib import Path
 from types import TracebackType
 
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import ScanTooLargeError, ServiceBusyError
+from untrained_recon.memory import gib, usable_memory
 
 PATIENCE_S = 60.0
 SAMPLE_BYTES = 8
@@ -17,7 +14,6 @@ WORKING_COPIES = 6
 """Of one image's samples while they are put on the grid, whitened, cropped and handed to a worker."""
 
 SHARE_OF_ALL, SHARE_OF_A_SCAN = 0.4, 0.5
-GIB = 1 << 30
 
 
 class Budget:
@@ -71,14 +67,14 @@ class Account:
         """
         if self._taken + nbytes > self._budget.scan:
             raise ScanTooLargeError(
-                f"{what} would bring the scan to {_gib(self._taken + nbytes)} of memory; a scan may take {_gib(self._budget.scan)} "
+                f"{what} would bring the scan to {gib(self._taken + nbytes)} of memory; a scan may take {gib(self._budget.scan)} "
                 "(serve --scan-memory)"
             )
         with self._budget.change:
             if not self._budget.change.wait_for(lambda: self._budget.taken + nbytes <= self._budget.total, PATIENCE_S):
                 raise ServiceBusyError(
-                    f"{what} needs {_gib(nbytes)} of memory, and other scans have what the service may take "
-                    f"({_gib(self._budget.total)}, serve --memory); repeat this one later"
+                    f"{what} needs {gib(nbytes)} of memory, and other scans have what the service may take "
+                    f"({gib(self._budget.total)}, serve --memory); repeat this one later"
                 )
             self._add(nbytes)
 
@@ -121,32 +117,3 @@ def default_budget() -> tuple[int, int]:
     """Bytes for all scans and for one: shares of the memory that this process may use."""
     total = int(usable_memory() * SHARE_OF_ALL)
     return total, int(total * SHARE_OF_A_SCAN)
-
-
-def usable_memory() -> int:
-    """Bytes that this process may use: the least of the machine's, its control group's and its resource limit."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        found.append(soft)
-    for path in _control_groups():
-        with contextlib.suppress(OSError, ValueError):  # "max"
-            found.append(int(path.read_text()))
-    return min(found)
-
-
-def _control_groups() -> list[Path]:
-    root, files = Path("/sys/fs/cgroup"), []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            number, controllers, path = line.split(":", 2)
-            below = path.lstrip("/")
-            if number == "0":
-                files += [root / below / "memory.max", root / "memory.max"]
-            elif "memory" in controllers.split(","):
-                files += [root / "memory" / below / "memory.limit_in_bytes", root / "memory" / "memory.limit_in_bytes"]
-    return files
-
-
-def _gib(nbytes: float) -> str:
-    return f"{nbytes / GIB:.2f} GiB"

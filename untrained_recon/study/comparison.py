@@ -1,11 +1,10 @@
-"""Pictures and tables: PNG files of single images, and the comparison with a truth."""
+"""A picture and a table: the comparison of images with a truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import ismrmrd
 import numpy as np
 
 from untrained_recon.config import ScanConfig
@@ -14,7 +13,7 @@ from untrained_recon.errors import MissingExtraError, RawFileError, UnsupportedS
 from untrained_recon.files.images import read_images
 from untrained_recon.files.raw import RawFile
 from untrained_recon.metrics import Quality, match_scale, quality
-from untrained_recon.output import NO_INPUTS, Inputs, make_folder, written
+from untrained_recon.output import NO_INPUTS, Inputs, written
 from untrained_recon.physics.operators import rss_image
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
@@ -47,18 +46,6 @@ def require_matplotlib() -> ModuleType:
     matplotlib.use("Agg")
     module: ModuleType = matplotlib
     return module
-
-
-def save_pngs(images: Sequence[ismrmrd.Image], folder: Path) -> None:
-    """Write every magnitude image (of a volume the middle) as a PNG with the window of its meta, named after its counters."""
-    pyplot = _pyplot()
-    make_folder(folder)
-    for image in images:
-        low, high = _window(image)
-        counters = "_".join(f"{name}{value}" for name, value in counters_of(image)._asdict().items() if name == "slice" or value)
-        middle = abs(image.data[0, image.data.shape[1] // 2])
-        with written(folder / f"{counters}.png") as part:
-            pyplot.imsave(part, middle, cmap="gray", vmin=low, vmax=max(high, low + 1e-30))
 
 
 def compare(raw_path: Path, image_path: Path, truth_path: Path, group: str = "") -> list[Comparison]:
@@ -131,15 +118,6 @@ def _pyplot() -> ModuleType:
 
     module: ModuleType = pyplot
     return module
-
-
-def _window(image: ismrmrd.Image) -> tuple[float, float]:
-    """The display window of the meta attributes, or the pixels' range where a server set none."""
-    try:
-        center, width = (float(image.meta[f"GADGETRON_Window{end}"]) for end in ("Center", "Width"))
-    except KeyError:
-        return float(abs(image.data).min()), float(abs(image.data).max())
-    return center - width / 2, center + width / 2
 
 
 def _caption(name: str, q: Quality) -> str:
