@@ -81,8 +81,10 @@ def test_a_worker_of_dask_that_is_killed_costs_nothing(data: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     from untrained_recon.batch.cluster import on_dask
 
-    out, killed, before = data.parent / "out", [], {}
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    out = data.parent / "out"
+    killed: list[int] = []
+    before: dict[str, int] = {}
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
 
         def follow(progress: Progress) -> None:
             if killed:
@@ -94,7 +96,9 @@ def test_a_worker_of_dask_that_is_killed_costs_nothing(data: Path) -> None:
             killed.append(worker.pid)
             os.kill(worker.pid, signal.SIGKILL)
 
-        found = reconstruct_files([data], out, load_config("fast", SLOW), partial(on_dask, cluster.scheduler_address), follow=follow)
+        found = reconstruct_files(
+            [data], out, load_config("fast", SLOW), partial(on_dask, cluster.scheduler_address), follow=follow
+        )
     assert killed
     assert [(record.name, record.outcome, len(record.images)) for record in found] == [(f"scan{n}", "done", 2) for n in range(8)]
     assert {name: (out / "images" / f"{name}.h5").stat().st_mtime_ns for name in before} == before

@@ -51,9 +51,9 @@ def data(tmp_path: Path, small_scan: Path) -> Path:
     return folder
 
 
-def run(data: Path, config: Config, **options: bool) -> tuple[list[Record], list[Progress]]:
+def run(data: Path, config: Config, force: bool = False, exports: tuple[str, ...] = ()) -> tuple[list[Record], list[Progress]]:
     seen: list[Progress] = []
-    return reconstruct_files([data], data.parent / "out", config, here, follow=seen.append, **options), seen
+    return reconstruct_files([data], data.parent / "out", config, here, exports=exports, force=force, follow=seen.append), seen
 
 
 def made(seen: list[Progress]) -> list[str]:
@@ -102,6 +102,31 @@ def test_what_is_done_is_not_done_again(data: Path, config: Config, small_scan: 
     assert made(run(data, config)[1]) == ["c"]
     assert made(run(data, config.model_copy(update={"seed": 1}))[1]) == ["a", "b", "c"]
     assert made(run(data, config.model_copy(update={"seed": 1}), force=True)[1]) == ["a", "b", "c"]
+
+
+def test_other_formats_are_added_to_images_that_are_there(data: Path, config: Config) -> None:
+    run(data, config)
+    out = data.parent / "out"
+    before = (out / "images" / "a.h5").stat().st_mtime_ns
+    records, seen = run(data, config, exports=("npy", "cfl"))
+    assert made(seen) == ["a", "b"]
+    assert [record.exports for record in records] == [("cfl", "npy")] * 2
+    assert list((out / "npy" / "a").glob("*.npy"))
+    assert list((out / "cfl" / "b").glob("*.cfl"))
+    assert (out / "images" / "a.h5").stat().st_mtime_ns == before
+    assert made(run(data, config, exports=("cfl",))[1]) == []
+    assert made(run(data, config, force=True)[1]) == ["a", "b"]
+    assert not (out / "npy" / "a").exists()  # of the images before
+
+
+def test_an_export_that_fails_is_a_failure_with_images(data: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise RawFileError("no room")
+
+    monkeypatch.setattr("untrained_recon.batch.make.export", full)
+    records, _ = run(data, config, exports=("npy",))
+    assert [(record.outcome, record.error) for record in records] == [("failed", "--npy: RawFileError: no room")] * 2
+    assert (data.parent / "out" / "images" / "a.h5").exists()
 
 
 def test_a_damaged_file_is_named_and_costs_no_other(data: Path, config: Config, small_scan: Path) -> None:
@@ -182,7 +207,7 @@ def test_a_scan_does_not_take_the_place_of_another(data: Path, config: Config, s
     moved = data.rename(data.parent / "moved")
     assert made(run(moved, config)[1]) == []
     (moved / "a.h5").write_bytes(small_scan.read_bytes() + b"\0")
-    with pytest.raises(ConfigError, match="a is .*data/a.h5 there"):
+    with pytest.raises(ConfigError, match=r"a is .*data/a\.h5 there"):
         run(moved, config)
 
 

@@ -69,6 +69,7 @@ def on_slurm(options: str, jobs: int, logs: Path) -> Iterator[Submit]:
         job_extra_directives=[options] if options else [],
         job_directives_skip=OURS,
         log_directory=str(logs),
+        scheduler_options={"dashboard": False},
     )
     with cluster:
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)

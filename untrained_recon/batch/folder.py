@@ -2,15 +2,18 @@
 
 import csv
 import fcntl
+import glob
 import io
 import logging
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from untrained_recon.batch.record import Record
 from untrained_recon.errors import RawFileError
+from untrained_recon.files.export import FORMATS
 from untrained_recon.output import make_folder, write_text
 
 logger = logging.getLogger(__name__)
@@ -79,6 +82,26 @@ class BatchFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s counts as not there: %s", self._record(name), error)
             return None
+
+    def forget(self, name: str) -> None:
+        """Take away all that is there of a scan; by the process that has it in work."""
+        self._record(name).unlink(missing_ok=True)
+        self.image(name).unlink(missing_ok=True)
+        self.log(name).unlink(missing_ok=True)
+        for form in FORMATS:
+            shutil.rmtree(self.export(name, form), ignore_errors=True)
+        self._remove_parts(name)
+
+    def tidy(self, names: Iterable[str]) -> None:
+        """Take away what processes that were killed have left of scans."""
+        for name in names:
+            if (claim := self.try_claim(name)) is not None:
+                with claim:
+                    self._remove_parts(name)
+
+    def _remove_parts(self, name: str) -> None:
+        for part in self.image(name).parent.glob(f".{glob.escape(name)}.h5.*.part"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def write(self, record: Record) -> None:
         """Keep a record. Raises RawFileError."""

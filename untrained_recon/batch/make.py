@@ -1,8 +1,10 @@
 """One scan, from its file to its images, log and record: what every worker of every engine does."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import TypeVar
 
 from untrained_recon.batch.folder import BatchFolder
@@ -10,9 +12,10 @@ from untrained_recon.batch.notes import Notes, Noting
 from untrained_recon.batch.record import Record
 from untrained_recon.batch.scanlog import scan_log
 from untrained_recon.batch.scans import FileState
-from untrained_recon.batch.task import Made, Task, is_done, is_of
+from untrained_recon.batch.task import Made, Task, is_done, is_made, is_of
 from untrained_recon.errors import HostGoneError, ReconError, ServiceStoppedError
 from untrained_recon.files.convert import as_raw
+from untrained_recon.files.export import export
 from untrained_recon.files.images import image_file
 from untrained_recon.files.raw import RawFile
 from untrained_recon.recon.plane import pick_device
@@ -24,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 STOPPED = (ServiceStoppedError, HostGoneError)
 """Errors that say nothing of the scan: the batch was ended."""
+
+EXPORTING = threading.Lock()  # matplotlib is for one thread at a time
 
 T = TypeVar("T")
 Stopping = Callable[[], None]
@@ -58,8 +63,11 @@ def make(task: Task, jobs: Jobs | None = None, stopping: Stopping = lambda: None
         known = folder.read(name)
         if known is not None and not task.force and (is_done(task, known) or (known != before and is_of(task, known))):
             return Made(known, False)
+        if task.force or not is_made(task, known):
+            folder.forget(name)
+            known = None
         with scan_log(folder.log(name), name):
-            record = _made(task, jobs, stopping)
+            record = _made(task, jobs, stopping) if known is None else _exported(task, known)
         folder.write(record)
     return Made(record, True)
 
@@ -68,7 +76,7 @@ def failed(task: Task, error: Exception) -> Made:
     """What is kept of a scan over which its workers died."""
     folder = BatchFolder(task.folder)
     with folder.claim(task.scan.name):
-        task.image.unlink(missing_ok=True)
+        folder.forget(task.scan.name)
         record = Notes(task).record("failed", error)
         folder.write(record)
     return Made(record, True)
@@ -85,9 +93,22 @@ def _made(task: Task, jobs: Jobs | None, stopping: Stopping) -> Record:
         raise
     except Exception as error:  # whatever it is, it costs this scan alone
         logger.exception("no images are made")
-        task.image.unlink(missing_ok=True)  # of other settings, or of what the file was before
         return notes.record("failed", error)
-    return notes.record("partial" if missing else "done", missing)
+    return _exported(task, notes.record("partial" if missing else "done", missing))
+
+
+def _exported(task: Task, record: Record) -> Record:
+    """The record, once the images are there in the formats that are wanted as well."""
+    folder = BatchFolder(task.folder)
+    missing = sorted(set(task.exports).difference(record.exports))
+    try:
+        for form in missing:
+            with EXPORTING:
+                export(task.image, folder.export(task.scan.name, form), form, force=True)
+    except Exception as error:
+        logger.exception("no %s", form)
+        return replace(record, outcome="failed", error=f"--{form}: {type(error).__name__}: {error}")
+    return replace(record, exports=(*record.exports, *missing))
 
 
 def _reconstruct(task: Task, jobs: Jobs, stopping: Stopping) -> ReconError | None:

@@ -16,6 +16,7 @@ from untrained_recon.batch.scans import Scan, find_scans
 from untrained_recon.batch.task import Made, Task, is_done
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import ConfigError, WorkerError
+from untrained_recon.files.export import require_format
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def reconstruct_files(
     config: Config | None = None,
     engine: Engine | None = None,
     *,
+    exports: Sequence[str] = (),
     group: str = "",
     force: bool = False,
     follow: Callable[[Progress], None] = lambda _: None,
@@ -63,6 +65,8 @@ def reconstruct_files(
         config: Settings; None for the default preset.
         engine: Where to compute; by default one worker on each GPU, or on the CPU. A script calls this under
             ``if __name__ == "__main__":``, as processes are started.
+        exports: Formats in which the images are written as well, each in a folder of its own beside ``images``, see
+            :data:`untrained_recon.files.export.FORMATS`.
         group: Group of the raw files.
         force: Do again what is done; take a folder in which there are other things.
         follow: Told of each scan.
@@ -71,14 +75,17 @@ def reconstruct_files(
         What became of each scan, by name. A scan that fails is no error of this function.
 
     Raises:
+        MissingExtraError: What an export needs is not installed.
         RawFileError: What is given is not there, or the folder cannot be used.
         ConfigError: The names of scans stand for others in this folder.
         WorkerError: The workers are gone.
     """
     settings = load_config("fast") if config is None else config
+    for form in exports:
+        require_format(form)
     scans = find_scans(data, Path(output))
     folder = BatchFolder.take(Path(output), force)
-    tasks = [Task(scan, folder.path, settings, group, force) for scan in scans]
+    tasks = [Task(scan, folder.path, settings, group, tuple(exports), force) for scan in scans]
     if not force:
         _require_names(folder, scans)
     batch = _Batch(tasks, follow)
@@ -92,6 +99,7 @@ def reconstruct_files(
                 for task, made in _results(submit, todo):
                     batch.take(task, made)
     finally:
+        folder.tidy(task.scan.name for task in tasks if task.scan.name not in batch.records)
         folder.write_failures()
     return [batch.records[task.scan.name] for task in tasks]
 

@@ -22,12 +22,12 @@ class _OfScan(ScanFilter):
 
 @contextmanager
 def scan_log(path: Path, name: str) -> Iterator[None]:
-    """What this process, and workers that send it their records, log for a scan also goes to a file, which is replaced.
+    """What this process, and workers that send it their records, log for a scan is also added to a file.
 
     Raises:
         OSError: It cannot be written.
     """
-    handler = logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(TextFormatter())
     handler.addFilter(_OfScan(name))
     token = SCAN.set(name)

@@ -18,6 +18,7 @@ class Task:
         folder: Of the results.
         config: Settings.
         group: Group of a raw file; empty for the usual one.
+        exports: Formats in which its images are wanted as well, see :data:`untrained_recon.files.export.FORMATS`.
         force: Make it even if it is done.
         wait: Wait where another process has it in work.
     """
@@ -26,6 +27,7 @@ class Task:
     folder: Path
     config: Config
     group: str = ""
+    exports: tuple[str, ...] = ()
     force: bool = False
     wait: bool = False
 
@@ -59,9 +61,14 @@ class Made:
     fresh: bool
 
 
-def is_done(task: Task, record: Record | None) -> bool:
+def is_made(task: Task, record: Record | None) -> bool:
     """Whether a record is of the task's files and settings, all images were made, and they are there."""
     return record is not None and record.outcome == "done" and is_of(task, record) and task.image.exists()
+
+
+def is_done(task: Task, record: Record | None) -> bool:
+    """Whether, besides, they are there in all formats that are wanted."""
+    return record is not None and set(task.exports) <= set(record.exports) and is_made(task, record)
 
 
 def is_of(task: Task, record: Record) -> bool:

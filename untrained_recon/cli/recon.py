@@ -2,10 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import Progress as Bar
 
 from untrained_recon.cli.options import group_option, parse_assignments
 from untrained_recon.errors import EvaluationError
+from untrained_recon.files.export import FORMATS
 from untrained_recon.logs import SCAN
 
 if TYPE_CHECKING:
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _export_flags(command: Command) -> Command:
+    for name, row in reversed(FORMATS.items()):
+        command = click.option(f"--{name}", is_flag=True, help=f"Also write {row.about}")(command)
+    return command
 
 
 @click.command()
@@ -35,6 +45,7 @@ INTERRUPTED = 130
 )
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Have it done by the workers of this Dask scheduler.")
 @click.option("--slurm", metavar="OPTIONS", help="Have it done by jobs of SLURM with these options of sbatch ('' for none).")
+@_export_flags
 @click.option("--force", is_flag=True, help="Do again what is done; write to a folder in which there are other things.")
 @group_option
 def recon(
@@ -48,23 +59,27 @@ def recon(
     slurm: str | None,
     force: bool,
     group: str,
+    **exports: bool,
 ) -> None:
-    """Reconstruct many scans: DATA are files, folders, and patterns in quotes ('data/**/*.h5').
+    """Reconstruct many scans: DATA are files, folders, and patterns in quotes ('data/**/*.h5'), of what `replay` takes.
 
-    They may be of any kind that `replay` takes. OUTPUT has images/, logs/ and records/ with a file for each scan, and failures.csv.
-    What is done is not done again; several commands may work on the same OUTPUT. The exit status is 1 where a scan failed, and 130
-    after Ctrl-C, which keeps what is finished.
+    OUTPUT has images/, logs/ and records/ with a file for each scan, a folder for each other format, and failures.csv. What is
+    done is not done again; several commands may work on the same OUTPUT. The exit status is 1 where a scan failed, and 130 after
+    Ctrl-C, which keeps what is finished.
     """
     from untrained_recon.batch.run import reconstruct_files
     from untrained_recon.config import load_config
 
     engine = _engine(devices, workers, dask, slurm, output)
+    forms = [form for form, wanted in exports.items() if wanted]
     chosen = load_config(config, parse_assignments(settings))
     for handler in logging.getLogger().handlers:
         handler.addFilter(_of_the_batch)
     try:
         with _Follower(Console(stderr=True)) as follower:
-            records = reconstruct_files(data, output, chosen, engine, group=group, force=force, follow=follower.follow)
+            records = reconstruct_files(
+                data, output, chosen, engine, exports=forms, group=group, force=force, follow=follower.follow
+            )
     except KeyboardInterrupt:
         click.echo(f"ended; what was finished is in {output}, run it again for the rest", err=True)
         sys.exit(INTERRUPTED)
