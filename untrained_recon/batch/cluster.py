@@ -1,6 +1,8 @@
 """Scans on the workers of a Dask scheduler: one that runs, or one that this process starts for jobs of SLURM."""
 
 import logging
+import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,7 @@ def on_slurm(options: str, jobs: int, logs: Path) -> Iterator[Submit]:
     from dask_jobqueue import SLURMCluster
     from distributed import Client
 
+    _require_slurm(options)
     cluster = SLURMCluster(
         cores=1,
         processes=1,
@@ -75,6 +78,17 @@ def on_slurm(options: str, jobs: int, logs: Path) -> Iterator[Submit]:
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
         with Client(cluster) as client:
             yield from _submitting(client)
+
+
+def _require_slurm(options: str) -> None:
+    """Have SLURM look at the options before jobs are handed in one by one, whose refusal nobody would see."""
+    try:
+        command = ["sbatch", "--test-only", *shlex.split(options), "--wrap", "true"]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise UnreachableError(f"--slurm: no job can be handed in ({error})") from error
+    if asked.returncode:
+        raise UnreachableError(f"--slurm {options!r}: SLURM takes no such job: {' '.join(asked.stderr.split())}")
 
 
 def _submitting(client: Any) -> Iterator[Submit]:
