@@ -116,4 +116,6 @@ def test_a_worker_of_dask_that_is_killed_costs_nothing(data: Path) -> None:
     assert [(record.name, record.outcome, len(record.images)) for record in found] == [(f"scan{n}", "done", 2) for n in range(5)]
     assert {name: (out / "images" / f"{name}.h5").stat().st_mtime_ns for name in before} == before
     assert [path.name for path in sorted((out / "images").glob("*.h5"))] == [f"scan{n}.h5" for n in range(5)]
-    assert "slice 1: maps, 60 iterations" in (out / "logs" / "scan4.log").read_text()
+    log = (out / "logs" / "scan4.log").read_text()
+    assert "slice 1: maps, 60 iterations" in log
+    assert "sets of maps" in log  # said where it was fitted
