@@ -46,7 +46,7 @@ def on_devices(devices: Sequence[str]) -> Iterator[Submit]:
         if stop.is_set():
             raise ServiceStoppedError("the batch was ended; what was finished is kept")
 
-    pool = FitPool(devices, max(1, (os.cpu_count() or 1) // len(devices)))
+    pool = FitPool(devices, max(1, len(os.sched_getaffinity(0)) // len(devices)))
     scans = ThreadPoolExecutor(len(devices) + AHEAD, thread_name_prefix="scan")
     try:
         yield lambda task: scans.submit(make, task, pool, stopping)
