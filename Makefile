@@ -54,7 +54,7 @@ docs: $(VENV)/docs
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,export,service,web,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,export,service,web,cluster,dev]'
 	touch $@
 
 build/bare/installed: pyproject.toml constraints.txt

@@ -24,11 +24,15 @@ MAY_IMPORT = {
     "host": {"files", "scan"},
     "site": {"host", "files", "phantom", "scan"},
     "study": {"recon", "files", "scan", "physics"},
+    "batch": {"files", "recon", "scan", "serving"},
     "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving"},
     "api": {"recon", "files", "scan", "physics", "phantom"},
     "gadgets": {"serving", "scan", "site.openrecon"},
     "web": {"serving", "scan"},
-    "cli": {"api", "bench", "files", "gadgets", "host", "phantom", "physics", "recon", "scan", "serving", "site", "study", "web"},
+    "cli": {
+        *("api", "batch", "bench", "files", "gadgets", "host", "phantom"),
+        *("physics", "recon", "scan", "serving", "site", "study", "web"),
+    },
 }
 INSIDE_RECON = {"networks": set(), "fit": {"networks"}, "refine": {"networks", "fit"}, "conventional": set()}
 MUST_NOT_IMPORT = {
@@ -40,6 +44,7 @@ MUST_NOT_IMPORT = {
     "serving": {"click"},
     "host": {"torch", "click"},
     "site": {"torch", "click"},
+    "batch": {"click"},
     "api": {"click"},
     "gadgets": {"torch", "sigpy", "scipy", "h5py", "click"},
     "web": {"torch", "sigpy", "scipy", "h5py", "ismrmrd", "click"},

@@ -24,6 +24,7 @@ from untrained_recon.cli.options import (
     parse_assignments,
 )
 from untrained_recon.cli.quality import bench_quality_command
+from untrained_recon.cli.recon import recon
 from untrained_recon.cli.reproduce import reproduce
 from untrained_recon.cli.serve import serve
 from untrained_recon.cli.service import bench, chain
@@ -124,6 +125,7 @@ def replay(
 
 for command in (
     config_command,
+    recon,
     chain,
     serve,
     bench,

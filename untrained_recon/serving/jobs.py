@@ -1,5 +1,6 @@
 """Fits that run beside receiving and sending."""
 
+import contextvars
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol
@@ -44,7 +45,8 @@ class LocalJobs:
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`Jobs`."""
-        return self._executor.submit(self._reconstruct, data, config, seconds)
+        context = contextvars.copy_context()  # for the log, whose scan it is
+        return self._executor.submit(context.run, self._reconstruct, data, config, seconds)
 
     def cancel(self, scan: str) -> None:
         """See :class:`Jobs`; there is but one scan, and leaving the context forgets what it has queued."""

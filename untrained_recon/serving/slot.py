@@ -84,7 +84,8 @@ class Slot(threading.Thread):
             try:
                 self._end(worker.run(job.scan, job.data, job.config, seconds))
             except WorkerDied as death:
-                logger.error("%s over %s of scan %s", death, job.data.index, job.scan)
+                if not self._turns.closed:  # else it was ended
+                    logger.error("%s over %s of scan %s", death, job.data.index, job.scan)
                 self._outlived(job, worker.hung)
                 return
             except Exception as error:

@@ -1,0 +1,321 @@
+"""Batches as a whole: what is made, what is not made again, what becomes of what cannot be made."""
+
+import csv
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.doubles.helpers import read_raw
+from untrained_recon.batch.folder import BatchFolder
+from untrained_recon.batch.local import Submit
+from untrained_recon.batch.make import make
+from untrained_recon.batch.record import Record
+from untrained_recon.batch.run import Progress, reconstruct_files
+from untrained_recon.batch.scans import Scan
+from untrained_recon.batch.task import Made, Task
+from untrained_recon.config import Config, load_config
+from untrained_recon.errors import ConfigError, RawFileError, ServiceStoppedError, WorkerError
+from untrained_recon.files.convert import convert
+from untrained_recon.files.images import read_images
+
+QUICK = {"fit.iterations": "2", "refine.iterations": "1", "network.channels": "8", "device": "cpu"}
+
+
+@contextmanager
+def here() -> Iterator[Submit]:
+    """An engine of this process."""
+    with ThreadPoolExecutor(1) as pool:
+        yield lambda task: pool.submit(make, task)
+
+
+@pytest.fixture
+def config() -> Config:
+    return load_config("fast", QUICK)
+
+
+@pytest.fixture
+def data(tmp_path: Path, small_scan: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.h5").write_bytes(small_scan.read_bytes())
+    return folder
+
+
+def run(data: Path, config: Config, force: bool = False, exports: tuple[str, ...] = ()) -> tuple[list[Record], list[Progress]]:
+    seen: list[Progress] = []
+    return reconstruct_files([data], data.parent / "out", config, here, exports=exports, force=force, follow=seen.append), seen
+
+
+def made(seen: list[Progress]) -> list[str]:
+    return [progress.record.name for progress in seen if progress.fresh]
+
+
+def failures(out: Path) -> list[dict[str, str]]:
+    with (out / "failures.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_scan_has_images_a_log_and_a_record(data: Path, config: Config) -> None:
+    records, seen = run(data, config)
+    out = data.parent / "out"
+    assert [(record.name, record.outcome, len(record.images)) for record in records] == [("a", "done", 2), ("b", "done", 2)]
+    assert [(progress.done, progress.total) for progress in seen] == [(1, 2), (2, 2)]
+    assert seen[-1].seconds_left == 0
+    assert failures(out) == []
+    first = records[0]
+    assert BatchFolder(out).read("a") == first
+    assert first.images[1]["image"] == "slice 1"
+    assert first.images[1]["account"]["iterations"] == 2
+    assert (first.inputs[0].path, first.fallbacks, first.error) == (str(data / "a.h5"), 0, "")
+    assert [image.slice for image in read_images(out / "images" / "a.h5", 0)] == [0, 1]
+    log = (out / "logs" / "a.log").read_text()
+    assert "slice 1" in log or log == ""  # as far as the process logs
+    assert "[b]" not in log
+
+
+def test_what_is_done_is_not_done_again(data: Path, config: Config, small_scan: Path) -> None:
+    run(data, config)
+    out = data.parent / "out"
+    before = (out / "images" / "a.h5").stat().st_mtime_ns
+    records, seen = run(data, config.model_copy(update={"name": "renamed", "device": "auto"}))
+    assert made(seen) == []
+    assert [record.outcome for record in records] == ["done", "done"]
+    assert (out / "images" / "a.h5").stat().st_mtime_ns == before
+
+    np.save(data / "a.mask.npy", np.ones(64, bool))
+    assert made(run(data, config)[1]) == ["a"]
+    (out / "images" / "b.h5").unlink()
+    assert made(run(data, config)[1]) == ["b"]
+    (data / "c.h5").write_bytes(small_scan.read_bytes())
+    assert made(run(data, config)[1]) == ["c"]
+    (out / "records" / "c.json").write_text("{")
+    assert made(run(data, config)[1]) == ["c"]
+    assert made(run(data, config.model_copy(update={"seed": 1}))[1]) == ["a", "b", "c"]
+    assert made(run(data, config.model_copy(update={"seed": 1}), force=True)[1]) == ["a", "b", "c"]
+
+
+def test_other_formats_are_added_to_images_that_are_there(data: Path, config: Config) -> None:
+    run(data, config)
+    out = data.parent / "out"
+    before = (out / "images" / "a.h5").stat().st_mtime_ns
+    records, seen = run(data, config, exports=("npy", "cfl"))
+    assert made(seen) == ["a", "b"]
+    assert [record.exports for record in records] == [("cfl", "npy")] * 2
+    assert list((out / "npy" / "a").glob("*.npy"))
+    assert list((out / "cfl" / "b").glob("*.cfl"))
+    assert (out / "images" / "a.h5").stat().st_mtime_ns == before
+    assert made(run(data, config, exports=("cfl",))[1]) == []
+    assert made(run(data, config, force=True)[1]) == ["a", "b"]
+    assert not (out / "npy" / "a").exists()  # of the images before
+
+
+def test_an_export_that_fails_is_a_failure_with_images(data: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise RawFileError("no room")
+
+    monkeypatch.setattr("untrained_recon.batch.make.export", full)
+    records, _ = run(data, config, exports=("npy",))
+    assert [(record.outcome, record.error) for record in records] == [("failed", "--npy: RawFileError: no room")] * 2
+    assert (data.parent / "out" / "images" / "a.h5").exists()
+
+
+def test_a_damaged_file_is_named_and_costs_no_other(data: Path, config: Config, small_scan: Path) -> None:
+    whole = (data / "a.h5").read_bytes()
+    (data / "a.h5").write_bytes(whole[:3000])
+    records, _ = run(data, config)
+    assert [record.outcome for record in records] == ["failed", "done"]
+    out = data.parent / "out"
+    (row,) = failures(out)
+    assert (row["scan"], row["outcome"], row["file"]) == ("a", "failed", str(data / "a.h5"))
+    assert "RawFileError" in row["error"]
+    assert not (out / "images" / "a.h5").exists()
+    assert "RawFileError" in (out / "logs" / "a.log").read_text()
+
+    (data / "a.h5").write_bytes(whole)
+    _, seen = run(data, config)
+    assert made(seen) == ["a"]
+    assert failures(out) == []
+
+
+def test_images_of_before_do_not_stay_beside_a_failure(data: Path, config: Config) -> None:
+    run(data, config)
+    (data / "a.h5").write_bytes(b"no longer")
+    run(data, config)
+    assert not (data.parent / "out" / "images" / "a.h5").exists()
+
+
+def test_of_a_scan_that_breaks_off_the_whole_images_are_kept(data: Path, config: Config) -> None:
+    with h5py.File(data / "a.h5", "r+") as file:
+        rows = file["dataset/data"]
+        last = rows[len(rows) - 1]
+        last["data"][:] = np.nan
+        rows[len(rows) - 1] = last
+    records, _ = run(data, config)
+    assert records[0].outcome == "partial"
+    assert "NonFinite" in records[0].error
+    assert [row["outcome"] for row in failures(data.parent / "out")] == ["partial"]
+    assert [image.slice for image in read_images(data.parent / "out" / "images" / "a.h5", 0)] == [0]
+    assert made(run(data, config)[1]) == ["a"]
+
+
+def test_arrays_with_a_mask_and_undersampled_fastmri_files(tmp_path: Path, config: Config) -> None:
+    rng = np.random.default_rng(0)
+    ksp = rng.standard_normal((2, 4, 32, 32)) + 1j * rng.standard_normal((2, 4, 32, 32))
+    mask = np.zeros(32, bool)
+    mask[::2] = mask[10:22] = True
+    data = tmp_path / "data"
+    data.mkdir()
+    np.save(data / "array.npy", ksp.astype(np.complex64))
+    convert(data / "array.npy", data / "bart.cfl")
+    for name in ("array", "bart"):
+        np.save(data / f"{name}.mask.npy", mask)
+    with h5py.File(data / "challenge.h5", "w") as file:
+        file["kspace"] = (ksp * mask[:, None]).swapaxes(2, 3).astype(np.complex64)
+        file["mask"] = mask
+    records, _ = run(data, config)
+    assert [(record.name, record.outcome, len(record.images)) for record in records] == [
+        ("array", "done", 2),
+        ("bart", "done", 2),
+        ("challenge", "done", 2),
+    ]
+    assert [Path(state.path).name for state in records[0].inputs] == ["array.npy", "array.mask.npy"]
+
+
+def test_a_folder_with_other_things_is_not_taken(data: Path, config: Config) -> None:
+    out = data.parent / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("")
+    with pytest.raises(RawFileError, match=r"thesis\.tex.*--force"):
+        run(data, config)
+    assert list(out.iterdir()) == [out / "thesis.tex"]
+    run(data, config, force=True)
+    assert made(run(data, config)[1]) == []
+
+
+def test_a_scan_does_not_take_the_place_of_another(data: Path, config: Config, small_scan: Path) -> None:
+    run(data, config)
+    moved = data.rename(data.parent / "moved")
+    assert made(run(moved, config)[1]) == []
+    (moved / "a.h5").write_bytes(small_scan.read_bytes() + b"\0")
+    with pytest.raises(ConfigError, match=r"a is .*data/a\.h5 there"):
+        run(moved, config)
+
+
+def test_a_worker_that_dies_of_a_scan_costs_no_other(data: Path, config: Config) -> None:
+    @contextmanager
+    def engine() -> Iterator[Submit]:
+        with here() as submit:
+            yield lambda task: dead() if task.scan.name == "a" else submit(task)
+
+    def dead() -> "Future[Made | None]":
+        future: Future[Made | None] = Future()
+        future.set_exception(RuntimeError("killed thrice"))
+        return future
+
+    records = reconstruct_files([data], data.parent / "out", config, engine)
+    assert [record.outcome for record in records] == ["failed", "done"]
+    assert [row["error"] for row in failures(data.parent / "out")] == ["RuntimeError: killed thrice"]
+
+
+def test_workers_that_are_gone_end_the_batch_and_keep_what_is_done(data: Path, config: Config) -> None:
+    @contextmanager
+    def engine() -> Iterator[Submit]:
+        with here() as submit:
+            yield lambda task: gone() if task.scan.name == "b" else wait_for(submit(task))
+
+    def gone() -> "Future[Made | None]":
+        future: Future[Made | None] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+    def wait_for(future: "Future[Made | None]") -> "Future[Made | None]":
+        future.result()
+        return future
+
+    with pytest.raises(WorkerError, match="again"):
+        reconstruct_files([data], data.parent / "out", config, engine)
+    assert made(run(data, config)[1]) == ["b"]
+
+
+def a_task(data: Path, config: Config) -> tuple[BatchFolder, Task]:
+    folder = BatchFolder.take(data.parent / "out")
+    return folder, Task(Scan("a", data / "a.h5"), folder.path, config)
+
+
+def test_a_scan_in_work_elsewhere_is_left_alone_then_waited_for(data: Path, config: Config) -> None:
+    folder, task = a_task(data, config)
+    claim = folder.try_claim("a")
+    assert claim is not None
+    assert make(task) is None
+
+    threading.Timer(0.2, claim.close).start()
+    found = make(replace(task, wait=True))
+    assert found is not None
+    assert found.fresh
+
+
+def test_what_the_other_made_meanwhile_counts_even_a_failure(data: Path, config: Config) -> None:
+    folder, task = a_task(data, config)
+    (data / "a.h5").write_bytes(b"damaged")
+    first, claim = make(task), folder.try_claim("a")
+    assert first is not None
+    assert claim is not None
+    again = replace(first.record, started="later")
+
+    def tried_again() -> None:
+        folder.write(again)
+        claim.close()
+
+    threading.Timer(0.2, tried_again).start()
+    assert make(replace(task, wait=True)) == Made(again, False)
+    found = make(task)
+    assert found is not None
+    assert found.fresh
+
+
+def test_a_claim_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    folder = BatchFolder.take(tmp_path / "out")
+    code = "import sys, time; from pathlib import Path; from untrained_recon.batch.folder import BatchFolder\n"
+    code += "claim = BatchFolder(Path(sys.argv[1])).try_claim('a'); print('has it', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, folder.path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "has it\n"
+        assert folder.try_claim("a") is None
+        holder.kill()
+    claim = folder.try_claim("a")
+    assert claim is not None
+    claim.close()
+
+
+def test_ending_a_batch_leaves_nothing_of_what_runs(data: Path, config: Config) -> None:
+    folder, task = a_task(data, config)
+
+    def after(readouts: int) -> Callable[[], None]:
+        def stopping() -> None:
+            nonlocal readouts
+            readouts -= 1
+            if readouts < 0:
+                raise ServiceStoppedError("ended")
+
+        return stopping
+
+    with pytest.raises(ServiceStoppedError):
+        make(task, stopping=after(len(read_raw(data / "a.h5")[1]) - 5))
+    assert folder.read("a") is None
+    assert list((folder.path / "images").iterdir()) == []
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(data: Path, config: Config, tmp_path: Path) -> None:
+    with pytest.raises(RawFileError, match="shared file system"):
+        make(Task(Scan("a", data / "a.h5"), tmp_path / "elsewhere", config))

@@ -1,0 +1,163 @@
+"""A batch: scans planned, made by an engine, and followed to the end."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from untrained_recon.batch.folder import BatchFolder
+from untrained_recon.batch.local import Submit, on_devices, slots
+from untrained_recon.batch.make import failed
+from untrained_recon.batch.record import Record
+from untrained_recon.batch.scans import Scan, find_scans
+from untrained_recon.batch.task import Made, Task, is_done
+from untrained_recon.config import Config, load_config
+from untrained_recon.errors import ConfigError, WorkerError
+from untrained_recon.files.export import require_format
+
+logger = logging.getLogger(__name__)
+
+Engine = Callable[[], AbstractContextManager[Submit]]
+"""Starts workers, see :func:`untrained_recon.batch.local.on_devices`; called only where there is something to do."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch is.
+
+    Attributes:
+        record: The scan that was just dealt with.
+        fresh: Whether it was made now, not before.
+        done: Scans dealt with so far, of :attr:`total`.
+        total: All scans.
+        seconds_left: Until the end, by the bytes that were read so far; None while nothing tells.
+    """
+
+    record: Record
+    fresh: bool
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+def reconstruct_files(
+    data: Iterable[str | Path],
+    output: str | Path,
+    config: Config | None = None,
+    engine: Engine | None = None,
+    *,
+    exports: Sequence[str] = (),
+    group: str = "",
+    force: bool = False,
+    follow: Callable[[Progress], None] = lambda _: None,
+) -> list[Record]:
+    """Reconstruct many scans: what ``untrained-recon recon`` does.
+
+    Several processes, on several machines, may do so at once with the same ``output``: each scan is made by one of them.
+
+    Args:
+        data: Files, patterns, folders, see :func:`untrained_recon.batch.scans.find_scans`.
+        output: Folder of the results, see :class:`untrained_recon.batch.folder.BatchFolder`. What is done there, of the same files
+            and with the same settings, is not done again.
+        config: Settings; None for the default preset.
+        engine: Where to compute; by default one worker on each GPU, or on the CPU. A script calls this under
+            ``if __name__ == "__main__":``, as processes are started.
+        exports: Formats in which the images are written as well, each in a folder of its own beside ``images``, see
+            :data:`untrained_recon.files.export.FORMATS`.
+        group: Group of the raw files.
+        force: Do again what is done; take a folder in which there are other things.
+        follow: Told of each scan.
+
+    Returns:
+        What became of each scan, by name. A scan that fails is no error of this function.
+
+    Raises:
+        MissingExtraError: What an export needs is not installed.
+        RawFileError: What is given is not there, or the folder cannot be used.
+        ConfigError: The names of scans stand for others in this folder.
+        WorkerError: The workers are gone.
+    """
+    settings = load_config("fast") if config is None else config
+    for form in exports:
+        require_format(form)
+    scans = find_scans(data, Path(output))
+    folder = BatchFolder.take(Path(output), force)
+    tasks = [Task(scan, folder.path, settings, group, tuple(exports), force) for scan in scans]
+    if not force:
+        _require_names(folder, scans)
+    batch = _Batch(tasks, follow)
+    try:
+        ready = {task.scan.name: found for task in tasks if not force and is_done(task, found := folder.read(task.scan.name))}
+        for task in tasks:
+            if (record := ready.get(task.scan.name)) is not None:
+                batch.take(task, Made(record, False))
+        if todo := [task for task in tasks if task.scan.name not in ready]:
+            with (engine or _here)() as submit:
+                for task, made in _results(submit, todo):
+                    batch.take(task, made)
+    finally:
+        folder.tidy(task.scan.name for task in tasks if task.scan.name not in batch.records)
+        folder.write_failures()
+    return [batch.records[task.scan.name] for task in tasks]
+
+
+def _here() -> AbstractContextManager[Submit]:
+    return on_devices(slots())
+
+
+def _results(submit: Submit, tasks: Sequence[Task]) -> Iterator[tuple[Task, Made]]:
+    """Tasks as they are done; what others have in work comes after all else."""
+    running: dict[Future[Made | None], Task] = {submit(task): task for task in tasks}
+    while running:
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            task = running.pop(future)
+            try:
+                made = future.result()
+            except CancelledError as error:
+                raise WorkerError("the workers are gone; what was finished is kept, run it again for the rest") from error
+            except Exception as error:  # its workers died of it, or could not keep what they had made
+                logger.error("%s: %s", task.scan.name, error, exc_info=error)
+                made = failed(task, error)
+            if made is None:
+                running[submit(replace(task, wait=True))] = task
+            else:
+                yield task, made
+
+
+class _Batch:
+    """Counts what is done."""
+
+    def __init__(self, tasks: Sequence[Task], follow: Callable[[Progress], None]) -> None:
+        self.records: dict[str, Record] = {}
+        self._follow = follow
+        self._total = len(tasks)
+        self._bytes = {task.scan.name: _size(task.scan.path) for task in tasks}
+        self._left, self._made = sum(self._bytes.values()), 0
+        self._start = time.monotonic()
+
+    def take(self, task: Task, made: Made) -> None:
+        size = self._bytes[task.scan.name]
+        self.records[task.scan.name] = made.record
+        self._left -= size
+        if made.fresh and made.record.images:
+            self._made += size
+        left = (time.monotonic() - self._start) / self._made * self._left if self._made else None
+        self._follow(Progress(made.record, made.fresh, len(self.records), self._total, left))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _require_names(folder: BatchFolder, scans: Sequence[Scan]) -> None:
+    """Raise ConfigError where a scan would replace the images of another one."""
+    for scan in scans:
+        known = folder.read(scan.name)
+        if known is not None and known.inputs[0].path != str(scan.path) and not known.inputs[0].still(scan.path):
+            raise ConfigError(
+                f"{folder.path}: {scan.name} is {known.inputs[0].path} there, not {scan.path}; name another folder, or say --force"
+            )
