@@ -333,6 +333,20 @@ def test_a_raw_file_becomes_images_and_an_image_file(small_scan: Path, tmp_path:
         ur.reconstruct_file(small_scan, tmp_path / "nowhere" / "images.h5")
 
 
+def test_files_of_arrays_are_read_with_their_mask(tmp_path: Path) -> None:
+    scan = ur.simulate((64, 48), coils=4, accel=2, acs=16)
+    path, mask = tmp_path / "scan.npy", tmp_path / "lines.npy"
+    np.save(path, scan.ksp)
+    np.save(mask, scan.mask.any(axis=-1))
+    (data,) = ur.read_raw(path, mask=mask)
+    assert data.mask.sum() == scan.mask.sum()  # the outermost lines, that are missing, are no part of its matrix
+    np.testing.assert_allclose(np.linalg.norm(data.ksp), np.linalg.norm(scan.ksp), rtol=1e-5)
+    (recon,) = ur.reconstruct_file(path, tmp_path / "images.h5", mask=mask, **QUICK).values()
+    assert recon.magnitude.shape == (64, 48)
+    with pytest.raises(RawFileError, match="would replace the mask"):
+        ur.reconstruct_file(path, mask, mask=mask)
+
+
 def test_the_simulated_arrays_are_those_of_the_simulated_file(small_scan: Path) -> None:
     scan = ur.simulate((64, 48), coils=4, accel=2, acs=16, pattern="equispaced", slices=2, noise=0.01, seed=1)
     with RawFile(small_scan) as raw:

@@ -9,7 +9,7 @@ from untrained_recon.types import KSpace, Reconstruction
 if TYPE_CHECKING:
     import torch
 
-    from untrained_recon.config import Config
+    from untrained_recon.config import Config, ScanConfig
     from untrained_recon.recon.fit.watch import Callback
 
 
@@ -17,6 +17,7 @@ def reconstruct_file(
     path: str | Path,
     output: str | Path | None = None,
     *,
+    mask: str | Path | None = None,
     config: "str | Path | Config" = "fast",
     device: "str | torch.device | None" = None,
     follow: "Callback | None" = None,
@@ -26,8 +27,9 @@ def reconstruct_file(
     """Reconstruct every image of an ISMRMRD raw file, as ``untrained-recon replay`` does, in this process.
 
     Args:
-        path: The raw file.
+        path: The raw file, or one of another format, see :func:`read_raw`.
         output: ISMRMRD image file to write as well; it appears when every image is in it.
+        mask: See :func:`read_raw`.
         config: See :func:`untrained_recon.reconstruct`; so are the others.
         device: Where to compute.
         follow: Told of the progress.
@@ -42,7 +44,6 @@ def reconstruct_file(
     """
     from untrained_recon.config.callers import given, load_config
     from untrained_recon.files.images import image_file
-    from untrained_recon.files.raw import RawFile
     from untrained_recon.output import require_place
     from untrained_recon.recon.fit.watch import Watch
     from untrained_recon.recon.plane import pick_device
@@ -53,25 +54,26 @@ def reconstruct_file(
 
     chosen = load_config(config, **given(device, seed), **settings)
     where = pick_device(chosen.device)
+    inputs = {"the raw data": Path(path), "the mask": None if mask is None else Path(mask)}
     if output is not None:
-        require_place(Path(output), {"the raw data": Path(path)})
-    scan = read_raw(path, **chosen.scan.model_dump())
+        require_place(Path(output), inputs)
+    xml, scan = _read(path, mask, chosen.scan)
     parts = Watch.of(chosen.scan.time_budget_s or None, follow).parts(len(scan))
     recons = {data.index: reconstruct_image(data, chosen, where, part) for data, part in zip(scan, parts, strict=True)}
     if output is not None:
-        with RawFile(Path(path)) as raw, image_file(Path(output), raw.header, {"the raw data": Path(path)}) as out:
-            header = parse_header(raw.header)
+        with image_file(Path(output), xml, inputs) as out:
             for data in scan:
-                for image in to_images(possible_series(chosen), recons[data.index], data, header, chosen):
+                for image in to_images(possible_series(chosen), recons[data.index], data, parse_header(xml), chosen):
                     out.append_image(image.image_series_index - 1, image)
     return recons
 
 
-def read_raw(path: str | Path, **scan: Any) -> list[KSpace]:
-    """Read an ISMRMRD raw file: the k-space of each of its images, prewhitened where the file has a noise scan.
+def read_raw(path: str | Path, *, mask: str | Path | None = None, **scan: Any) -> list[KSpace]:
+    """Read ISMRMRD raw data: the k-space of each image, prewhitened where the file has a noise scan.
 
     Args:
-        path: The file.
+        path: The file; or one of another format that ``untrained-recon replay`` takes (fastMRI, ``.npy``, ``.cfl``).
+        mask: File with the lines acquired, of arrays and fastMRI files; by default what lies beside them.
         **scan: Settings of the section ``scan``, for instance ``average=False``, or ``flush="close"`` for scans that ended early.
 
     Returns:
@@ -81,11 +83,18 @@ def read_raw(path: str | Path, **scan: Any) -> list[KSpace]:
         ReconError: Subclasses say what is wrong with the file or the scan.
     """
     from untrained_recon.config.callers import load_config
+
+    return _read(path, mask, load_config(scan=scan).scan)[1]
+
+
+def _read(path: str | Path, mask: str | Path | None, settings: "ScanConfig") -> tuple[bytes, list[KSpace]]:
+    """The XML header of a file, and its images."""
+    from untrained_recon.files.convert import as_raw
     from untrained_recon.files.raw import RawFile
     from untrained_recon.scan.assemble import assemble
     from untrained_recon.scan.header import parse_header
     from untrained_recon.scan.soundness import sound
 
-    settings = load_config(scan=scan).scan
-    with RawFile(Path(path)) as raw:
-        return list(sound(assemble(([acq] for acq in raw.acquisitions()), parse_header(raw.header), settings)))
+    with as_raw(Path(path), None if mask is None else Path(mask)) as place, RawFile(place) as raw:
+        acquisitions = ([acq] for acq in raw.acquisitions())
+        return raw.header, list(sound(assemble(acquisitions, parse_header(raw.header), settings)))
