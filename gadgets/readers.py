@@ -20,6 +20,7 @@ from untrained_recon.errors import ProtocolError
 from untrained_recon.wire import ACQUISITION, BUCKET, IMAGE, IMAGE_ARRAY, RECON_DATA, WAVEFORM
 
 MAX_DIMENSIONS = 16
+MOST_ELEMENTS = 1 << 48
 SAMPLING_BYTES = 56  # 54 of fields, 2 of padding
 COUNTERS = 9
 
@@ -149,6 +150,8 @@ def _shape(source: Source) -> tuple[int, ...]:
     if ndim > MAX_DIMENSIONS:
         raise ProtocolError(f"an array announces {ndim} dimensions")
     shape: tuple[int, ...] = struct.unpack(f"<{ndim}Q", source.read(8 * ndim))
+    if math.prod(n for n in shape if n) > MOST_ELEMENTS:  # an empty one as well: NumPy knows none of such a shape
+        raise ProtocolError(f"an array announces the shape {shape}")
     return shape or (0,)  # an array without dimensions is an empty one
 
 

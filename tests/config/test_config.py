@@ -206,7 +206,8 @@ def test_a_file_that_extends_none_says_so_unless_it_sets_what_the_default_does(
         ("extends: fast\nnetwork: {kind: dip, layers: 7}", r"site.yaml': network: .*even number"),
     ],
 )
-def test_what_cannot_be_extended_is_named(text: str, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_extended_is_named(text: str, message: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tmp_path = tmp_path_factory.mktemp("a")  # long paths are told in part
     (tmp_path / "site.yaml").write_text(text)
     (tmp_path / "other.yaml").write_text("extends: ./site.yaml")
     (tmp_path / "wrong.yaml").write_text("fit: {iteration: 7}")

@@ -24,7 +24,7 @@ from untrained_recon.config import ScanConfig
 from untrained_recon.errors import ReconError
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
-from untrained_recon.wire import ACQUISITION, BUCKET, CLOSE, RECON_DATA
+from untrained_recon.wire import ACQUISITION, BUCKET, CLOSE, IMAGE_ARRAY, RECON_DATA
 
 XML = header_xml(SMALL)
 HEADER = parse_header(XML)
@@ -132,6 +132,12 @@ CHANGES = st.lists(
 FUZZ = settings(
     max_examples=CASES, deadline=DEADLINE_MS, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+@pytest.mark.parametrize("shape", [(0, 2**63), (2**62, 2**62, 0), (2**40, 2**40)])
+def test_shapes_that_no_array_has_are_refused(shape: tuple[int, ...]) -> None:
+    announced = struct.pack(f"<H{len(shape) + 1}Q", IMAGE_ARRAY, len(shape), *shape)
+    assert consume(with_messages(announced + bytes(64)), BUCKET, 0) == "ProtocolError"
 
 
 @FUZZ
