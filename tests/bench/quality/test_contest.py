@@ -9,9 +9,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from untrained_recon.bench.quality.contest import BEST, HIGHEST, NOTES, OURS, compared, contenders, lamda_grid
+from untrained_recon.bench.quality.contenders import BEST, HIGHEST, OURS, contenders, lamda_grid
+from untrained_recon.bench.quality.contest import compared
 from untrained_recon.bench.quality.margins import VIEWS
-from untrained_recon.bench.quality.oracles import FLOOR_CHOSEN, FLOORED, SCORES, SSIM, best_oracles, choose, highest_oracles
+from untrained_recon.bench.quality.notes import NOTES
+from untrained_recon.bench.quality.oracles import (
+    FLOOR_CHOSEN,
+    FLOORED,
+    PARTS,
+    SCORES,
+    SSIM,
+    best_oracles,
+    choose,
+    highest_oracles,
+)
 from untrained_recon.cli.main import cli
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError, MissingExtraError, NoiseError
@@ -97,8 +108,9 @@ def test_the_oracle_takes_the_lamda_with_the_best_psnr_of_each_image() -> None:
 
 def judged(volume: str, sampling: str, method: str, psnr: float, **scores: float) -> dict[str, object]:
     """A row of `judge` with scores of 0.5 but for those given."""
-    lamda = dict.fromkeys(("lamda", "lamda_floor"), np.nan if method == OURS else 0.1)
-    row = {"volume": volume, "item": 0, "sampling": sampling, "method": method, "seconds": 1.0, "at_edge_floor": False}
+    lamda = dict.fromkeys([part.labels[0] for part in PARTS], np.nan if method == OURS else 0.1)
+    row = {"volume": volume, "item": 0, "sampling": sampling, "method": method, "seconds": 1.0}
+    row |= dict.fromkeys([part.labels[1] for part in PARTS], False)
     return row | lamda | dict.fromkeys(SCORES, 0.5) | {PSNR: psnr} | scores
 
 
@@ -165,21 +177,23 @@ def test_all_methods_share_maps_and_data_consistency() -> None:
     assert (deepinv.layers, deepinv.channels, deepinv.in_size, deepinv.extra_layer) == (7, 256, [4, 4], True)
 
 
-def few(budget_s: float) -> dict[str, Config]:
+def few(*_: object) -> dict[str, Config]:
     quick = {"network.channels": "8", "fit.iterations": "20", "refine.iterations": "2"}
     grid = dict(list(lamda_grid("cg-sense").items())[3:6])
     return {"zero-filled": load_config("fast", {"recon.method": "zero-filled"}), **grid, OURS: load_config("fast", quick)}
 
 
 def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", few)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", few)
     arguments = ["bench", "quality", str(volume), "-o", str(tmp_path), "--accel", "3", "--pattern", "random", "--acs", "14"]
     arguments += ["--slices", "all", "--device", "cpu"]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
     assert result.exit_code == 0
     for title in ("convention paper: ours minus each", "convention noise floor: means", "Seconds to the quality", "Targets: ours"):
         assert title in result.output
-    assert "ours - best" in result.output
+    heads = [line for line in result.output.splitlines() if "PSNR" in line and "whole: PSNR" in line]
+    assert heads
+    assert all(line.index("PSNR") < line.index("whole: PSNR") for line in heads)  # foreground first
     assert "This oracle flatters them" in " ".join(result.output.split())
     table = pandas.read_csv(tmp_path / "quality.csv")
     assert list(table["method"]) == ["zero-filled", "cg-sense", OURS] * 2
@@ -201,7 +215,7 @@ def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, mon
 def test_a_file_that_fails_is_named_after_the_tables_of_the_others(
     volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", few)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", few)
     np.save(tmp_path / "empty.npy", np.zeros((1, 2, 32, 32), np.complex64))
     arguments = ["bench", "quality", str(volume), str(tmp_path / "empty.npy"), "-o", str(tmp_path / "out"), "--accel", "3"]
     result = CliRunner().invoke(cli, [*arguments, "--pattern", "random", "--acs", "14", "--device", "cpu"])
@@ -217,7 +231,7 @@ def test_tables_of_one_side_only_are_tables(
     quick = {"network.channels": "4", "fit.iterations": "2", "refine.iterations": "1"}
     found = {"cg-sense@0.01": load_config("fast", {"recon.method": "cg-sense"}), OURS: load_config("fast", quick)}
     found[failing] = load_config("fast", {"recon.method": "unet", "unet.weights": str(tmp_path / "none.pt")})
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", lambda budget_s: found)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", lambda *_: found)
     arguments = ["bench", "quality", str(volume), "-o", str(tmp_path / "out"), "--accel", "3", "--pattern", "random"]
     result = CliRunner().invoke(cli, [*arguments, "--acs", "14", "--device", "cpu"])
     assert "1 images failed" in str(result.exception)
@@ -227,7 +241,7 @@ def test_tables_of_one_side_only_are_tables(
 
 def test_tables_do_not_shrink(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zero = {"zero-filled": load_config("fast", {"recon.method": "zero-filled"})}
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", lambda budget_s: zero)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", lambda *_: zero)
     other = tmp_path / "other.npy"
     other.write_bytes(volume.read_bytes())
     arguments = [
