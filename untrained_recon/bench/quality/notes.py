@@ -34,6 +34,6 @@ NOTES = (
     "Targets: PSNR and SSIM against the highest of any oracle on each image and mask; 1 dB above it up to 4-fold acceleration, no "
     "lower beyond; no lower SSIM.",
     "Means and 95 % intervals (Student's t) are over images, after the mean over each one's masks and seeds; of a single image, "
-    "over its masks and seeds. The seed of a mask is the methods' too. Differences are those on the same mask. Images of one volume count "
-    "as if they were independent.",
+    "over its masks and seeds. The seed of a mask is the methods' too. Differences are those on the same mask. Images of one "
+    "volume count as if they were independent.",
 )

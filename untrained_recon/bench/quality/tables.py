@@ -89,14 +89,17 @@ def _gains(gains: pandas.DataFrame) -> Sheet:
     rows = []
     for (kind, method, group), part in gains.groupby(["sampling", "method", "group"], sort=False):
         found = part.set_index("score").to_dict("index")
-        cells = [_cell(score, found[score], signed=True) for score in shown]
-        rows.append([str(kind), str(method), str(group), *cells, str(found[CHOSEN]["images"]), _wanted(str(kind), str(method))])
+        first, *others = (_cell(score, found[score], signed=True) for score in shown)
+        names, wanted = (str(kind), str(method), str(group)), _wanted(str(kind), str(method))
+        rows.append([*names, first, wanted, *others, str(found[CHOSEN]["images"])])
     return Sheet(f"Each of ours minus the {HIGHEST}, foreground first: means", header, sorted(rows, key=lambda row: row[0]))
 
 
 def _wanted(kind: str, method: str) -> str:
-    pattern, _, rest = kind.rpartition("x-")[0].rpartition("-")
-    return f"{0.0 if method == NETWORK else mean_margin(pattern, int(rest)):+.1f}"
+    pattern, _, accel = kind.partition("x-")[0].rpartition("-")
+    if method == NETWORK:
+        return "0" if int(accel) <= 4 else "–"
+    return f"{mean_margin(pattern, int(accel)):+g}"
 
 
 def _methods(title: str, figures: pandas.DataFrame, convention: str) -> Sheet:
