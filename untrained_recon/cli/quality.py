@@ -15,7 +15,7 @@ from untrained_recon.masks import Pattern
 if TYPE_CHECKING:
     from untrained_recon.bench.quality.contest import Comparison
 
-QUICK_RESOLUTION, QUICK_BUDGET_S = 96, 10.0
+QUICK_RESOLUTION, QUICK_BUDGET_S = 96, 5.0
 NEEDED = ("pandas", "skimage", "torchmetrics", "jinja2", "matplotlib")  # modules of the extra
 
 
@@ -50,7 +50,7 @@ NEEDED = ("pandas", "skimage", "torchmetrics", "jinja2", "matplotlib")  # module
 )
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
 @click.option(
-    "--quick", is_flag=True, help="Minutes on two CPU cores: --resolution 96, --budget-s 10, half as many λ, unless said otherwise."
+    "--quick", is_flag=True, help="Minutes on two CPU cores: --resolution 96, --budget-s 5, half as many λ, unless said otherwise."
 )
 @click.option(
     "--fold",
