@@ -15,7 +15,8 @@ from untrained_recon.masks import Pattern
 if TYPE_CHECKING:
     from untrained_recon.bench.quality.contest import Comparison
 
-QUICK_RESOLUTION, QUICK_BUDGET_S = 96, 5.0
+QUICK_RESOLUTION = 96
+WIDE = 180  # columns of a file or pipe
 NEEDED = ("pandas", "skimage", "torchmetrics", "jinja2", "matplotlib")  # modules of the extra
 
 
@@ -50,7 +51,9 @@ NEEDED = ("pandas", "skimage", "torchmetrics", "jinja2", "matplotlib")  # module
 )
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
 @click.option(
-    "--quick", is_flag=True, help="Minutes on two CPU cores: --resolution 96, --budget-s 5, half as many λ, unless said otherwise."
+    "--quick",
+    is_flag=True,
+    help="Minutes on two CPU cores: 96 lines and samples, every other λ, published networks with --budget-s only.",
 )
 @click.option(
     "--fold",
@@ -94,7 +97,8 @@ def bench_quality_command(
 
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
-    methods = contenders.contenders(budget_s or QUICK_BUDGET_S * quick, network_only, contenders.FACTORS[:: 2 if quick else 1])
+    budget = None if quick and not budget_s else budget_s
+    methods = contenders.contenders(budget, network_only, contenders.FACTORS[:: 2 if quick else 1])
     plan = Plan(
         paths,
         methods,
@@ -118,6 +122,8 @@ def _show(found: "Comparison", console: Console) -> None:
     from untrained_recon.bench.quality.notes import NOTES
     from untrained_recon.bench.quality.tables import sheets
 
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)
     for sheet in sheets(found):
         first, *others = sheet.header
         table = Table(Column(first, no_wrap=True), *others, title=sheet.title)

@@ -40,6 +40,10 @@ def test_ours_take_part_with_both_presets_and_the_network_alone_on_request() -> 
     assert (found[NETWORK].refine.iterations, found[NETWORK].fit) == (0, load_config("fast").fit)
 
 
+def test_without_a_budget_published_networks_do_not_take_part() -> None:
+    assert set(contenders(0.0)) - set(contenders(None)) == {"paper", "deepinv-settings"}
+
+
 def test_settings_of_peers_depend_on_nothing_of_ours_but_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     before = contenders(5.0)
     changed = {"refine.iterations": "60", "fit.iterations": "90", "network.channels": "32", "recon.held_out": "0.2"}

@@ -253,7 +253,7 @@ def test_folded_cases_masks_and_seeds(volume: Path, tmp_path: Path, monkeypatch:
     arguments = ["bench", "quality", str(volume), "-o", str(tmp_path), "--accel", "3", "--pattern", "random", "--acs", "14"]
     arguments += ["--mask-seed", "0", "--mask-seed", "1", "--fold", "0.75", "--network-only", "--quick", "--device", "cpu"]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "250"})
-    assert asked == [(5.0, True, FACTORS[::2])]
+    assert asked == [(None, True, FACTORS[::2])]
     table = pandas.read_csv(tmp_path / "quality.csv")
     names, group = ["head", "head-folded0.75"], group_of("head")
     assert table.groupby(["volume", "sampling"]).ngroups == 4

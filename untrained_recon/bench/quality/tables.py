@@ -39,12 +39,12 @@ class Sheet:
 def sheets(found: "Comparison") -> Iterator[Sheet]:
     """All tables of a comparison."""
     yield each_image(found.images)
-    yield _gains(found.gains)
+    yield our_gains(found.gains)
     for sampling, means in found.means.groupby("sampling", sort=False):
         differences = found.differences[found.differences["sampling"] == sampling]
         for convention in (CONVENTION.name, PAPER.name, FLOOR):
             yield _methods(f"{sampling}, convention {convention}: means", means, convention)
-            yield _methods(f"{sampling}, convention {convention}: ours minus each", differences, convention)
+            yield _methods(f"{sampling}, convention {convention}: ours minus each", differences, convention, signed=True)
     yield _medians(found.medians)
     yield _targets(found.targets)
     yield _groups(found.images)
@@ -71,21 +71,10 @@ def each_image(images: pandas.DataFrame) -> Sheet:
     return Sheet(f"PSNR in dB ({CHOSEN}), and ours minus the {HIGHEST}, foreground first", header, rows)
 
 
-def _gains(gains: pandas.DataFrame) -> Sheet:
+def our_gains(gains: pandas.DataFrame) -> Sheet:
     """Means of the differences to the highest oracle, of all volumes and of each group."""
     shown = [CHOSEN, SSIM, WHOLE_CHOSEN, WHOLE_SSIM, FLOOR_CHOSEN]
-    header = [
-        "kind",
-        "method",
-        "files",
-        "PSNR",
-        "SSIM",
-        "whole: PSNR",
-        "whole: SSIM",
-        "with floor: PSNR",
-        "images",
-        "PSNR to reach",
-    ]
+    header = ["kind", "method", "files", "PSNR", "to reach", "SSIM", "whole: PSNR", "whole: SSIM", "with floor: PSNR", "images"]
     rows = []
     for (kind, method, group), part in gains.groupby(["sampling", "method", "group"], sort=False):
         found = part.set_index("score").to_dict("index")
@@ -102,10 +91,10 @@ def _wanted(kind: str, method: str) -> str:
     return f"{mean_margin(pattern, int(accel)):+g}"
 
 
-def _methods(title: str, figures: pandas.DataFrame, convention: str) -> Sheet:
+def _methods(title: str, figures: pandas.DataFrame, convention: str, signed: bool = False) -> Sheet:
     """A row for every method, a column for every score of a convention and for the seconds."""
     scores = [score for score in figures["score"].unique() if score == "seconds" or score.startswith(f"{convention}, ")]
-    cells = {(row["method"], row["score"]): _cell(str(row["score"]), row) for row in figures.to_dict("records")}
+    cells = {(row["method"], row["score"]): _cell(str(row["score"]), row, signed) for row in figures.to_dict("records")}
     rows = [[str(method), *(cells[method, score] for score in scores)] for method in figures["method"].unique()]
     return Sheet(title, ["method", *(score.removeprefix(f"{convention}, ") for score in scores)], rows)
 
