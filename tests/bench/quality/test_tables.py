@@ -9,10 +9,10 @@ from untrained_recon.bench.quality.oracles import PARTS, SCORES
 from untrained_recon.bench.quality.tables import Sheet, each_image, our_gains
 
 
-def judged(volume: str, seed: int, method: str, accel: int = 4, **scores: float) -> dict[str, object]:
+def judged(volume: str, seed: int, method: str, **scores: float) -> dict[str, object]:
     lamdas = {label: float("nan") if method in (OURS, OURS_BEST, NETWORK) else 0.1 for part in PARTS for label in part.labels[:1]}
     edges = {part.labels[1]: False for part in PARTS}
-    key = {"volume": volume, "item": 0, "sampling": f"random-{accel}x-acs0.08-seed{seed}", "method": method}
+    key = {"volume": volume, "item": 0, "sampling": f"random-4x-acs0.08-seed{seed}", "method": method}
     return key | lamdas | edges | dict.fromkeys(SCORES, 0.5) | scores
 
 
