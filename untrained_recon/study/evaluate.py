@@ -125,15 +125,15 @@ def earlier(rows: Sequence[Row], folder: Path) -> list[Row]:
 
 @contextmanager
 def opened(path: Path, plan: Plan, share: float = 1.0) -> Iterator[Volume]:
-    """A file as the plan wants it: with a share of its field of view, prewhitened, at its resolution.
+    """A file as the plan wants it: prewhitened, at its resolution, with a share of its field of view.
 
     Raises:
         ReconError: It cannot be read.
     """
     with open_volume(path) as full:
-        volume = full if share == 1 else Folded(full, share)
-        volume = Prewhitened(volume) if plan.prewhiten else volume
-        yield LowResolution(volume, plan.resolution) if plan.resolution else volume
+        volume = Prewhitened(full) if plan.prewhiten else full
+        volume = LowResolution(volume, plan.resolution) if plan.resolution else volume
+        yield volume if share == 1 else Folded(volume, share)
 
 
 def items(volume: Volume, plan: Plan) -> Sequence[int]:

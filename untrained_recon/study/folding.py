@@ -1,5 +1,6 @@
 """Volumes with a smaller field of view along the phase encode direction, whose images fold over."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from untrained_recon.types import BoolArray, ComplexArray
 class Folded(Volume):
     """Another volume as if its field of view along y had been smaller: pixels of the same size, the outside folded over.
 
-    Its k-space is the spectrum of the other's coil images at the fewer, more distant lines of the smaller field of view. Its truth
-    is the folded image.
+    Its k-space is what a scanner would sample: the spectrum of the other's coil images at the fewer, more distant lines of the
+    smaller field of view, with noise of the same standard deviation. Lines between the other's share their noise, though, so that it
+    is louder where the image is folded. Its truth is the folded image, times the square root of the share (orthonormal transform).
 
     Args:
         volume: The other, which stays open and is not closed with this one.
@@ -62,7 +64,7 @@ class Folded(Volume):
         n_y, kept = imgs.shape[1], self.shape[1]
         folded = torch.zeros(self.shape, dtype=imgs.dtype)
         folded.index_add_(1, (torch.arange(n_y) - n_y // 2 + kept // 2) % kept, imgs)
-        ksp: ComplexArray = fft2(folded).numpy()
+        ksp: ComplexArray = (fft2(folded) * math.sqrt(kept / n_y)).numpy()
         return ksp
 
 

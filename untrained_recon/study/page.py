@@ -56,6 +56,7 @@ def render(
     tables: Sequence[Mapping[str, Any]],
     panels: Sequence[Mapping[str, str]],
     more_panels: bool,
+    footnotes: Sequence[str] = (),
 ) -> Path:
     """Write a page.
 
@@ -68,6 +69,7 @@ def render(
         tables: Each with ``title``, ``header`` and ``rows`` of texts.
         panels: Pictures, each with ``title`` and ``png``, see :func:`untrained_recon.study.panels.embedded`.
         more_panels: There would be more.
+        footnotes: Paragraphs between tables and pictures.
 
     Returns:
         The path.
@@ -90,6 +92,7 @@ def render(
         tables=tables,
         panels=panels,
         more_panels=more_panels,
+        footnotes=footnotes,
     )
     write_text(path, text)
     return path

@@ -26,11 +26,6 @@ class LowResolution(Volume):
         self.shape = (n_coils, *matrix)
         self.encoding = replace(volume.encoding, encoded_shape=matrix, recon_shape=(recon_y, recon_x), center_y=matrix[0] // 2)
 
-    @property
-    def name(self) -> str:
-        """That of the other."""
-        return self._volume.name
-
     def __len__(self) -> int:
         return len(self._volume)
 

@@ -42,11 +42,6 @@ class Prewhitened(Volume):
         self.path, self.shape, self.encoding = volume.path, volume.shape, volume.encoding
         self.transposed = volume.transposed
 
-    @property
-    def name(self) -> str:
-        """That of the other."""
-        return self._volume.name
-
     def __len__(self) -> int:
         return len(self._volume)
 

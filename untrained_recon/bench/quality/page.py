@@ -36,8 +36,10 @@ def write_page(found: "Comparison", folder: Path) -> Path:
     tables = [vars(sheet) for sheet in sheets(found)]
     panels = list(_panels(found.images, folder))
     more = len(found.images.groupby(IMAGE)) > PANELS
-    notes = ("± is half of the 95 % interval of the mean.", *NOTES)
-    return render(folder / PAGE, "Quality beside other methods", notes, len(found.images), found.failures, tables, panels, more)
+    notes = ("± is half of the 95 % interval of the mean.", NOTES[0])
+    return render(
+        folder / PAGE, "Quality beside other methods", notes, len(found.images), found.failures, tables, panels, more, NOTES[1:]
+    )
 
 
 def _panels(images: pandas.DataFrame, folder: Path) -> Iterator[dict[str, str]]:
