@@ -16,7 +16,7 @@ class Folded(Volume):
 
     Its k-space is what a scanner would sample: the spectrum of the other's coil images at the fewer, more distant lines of the
     smaller field of view, with noise of the same standard deviation. Lines between the other's share their noise, though, so that
-    it is louder where the image is folded. Its truth is the folded image, times the square root of the share (orthonormal transform).
+    it is louder where the image is folded. Its truth is the folded image, times the square root of the share (orthonormal FFT).
 
     Args:
         volume: The other, which stays open and is not closed with this one.
