@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from untrained_recon.cli.study import FOLDER, row_line
 from untrained_recon.errors import EvaluationError
-from untrained_recon.extras import require_modules
+from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 QUICK_RESOLUTION = 96
 WIDE = 180  # columns of a file or pipe
-NEEDED = ("pandas", "skimage", "torchmetrics", "jinja2", "matplotlib")  # modules of the extra
+NEEDED = ("pandas", "skimage", "torchmetrics")  # modules of the extra
 
 
 @click.command("quality")
@@ -87,6 +87,7 @@ def bench_quality_command(
 ) -> None:
     """Image quality beside conventional methods tuned by the truth and published networks, on the fully sampled k-space of DATA."""
     require_modules(NEEDED, "bench", "bench quality")
+    require_modules(REPORT, "report", "the page of bench quality")
     from untrained_recon.bench.quality import contenders
     from untrained_recon.bench.quality.contest import compare
     from untrained_recon.bench.quality.page import write_page
