@@ -116,10 +116,11 @@ def nrmse(img: FloatArray, truth: FloatArray) -> float:
     return float(np.linalg.norm(match_scale(img, truth) - truth) / np.linalg.norm(truth))
 
 
-def psnr(img: FloatArray, truth: FloatArray, convention: Convention = OURS) -> float:
-    """PSNR in dB of a whole image, without the other measures and their cost."""
-    scaled, exact = normalise(np.asarray(img, np.float64), np.asarray(truth, np.float64), convention.normalisation)
-    return psnr_of(float(np.mean((scaled - exact) ** 2)), float(exact.max()))
+def psnr(img: FloatArray, truth: FloatArray, convention: Convention = OURS, region: Region = "whole") -> float:
+    """PSNR in dB of an image, without the other measures and their cost."""
+    mask = _mask(truth, region)
+    scaled, exact = normalise(np.asarray(img, np.float64) * mask, np.asarray(truth, np.float64) * mask, convention.normalisation)
+    return psnr_of(float(np.mean((scaled - exact)[mask] ** 2)), float(exact.max()))
 
 
 def psnr_of(mse: float, data_range: float) -> float:
@@ -172,7 +173,7 @@ def foreground(truth: FloatArray | Array) -> BoolArray:
 
 def _scores(imgs: Array, truths: Array, convention: Convention, region: Region) -> tuple[float, ...]:
     """VIF, MS-SSIM, SSIM, PSNR, NMSE and NRMSE of ``(n_slices, n_y, n_x)`` with one normalisation and one range."""
-    mask = foreground(truths) if region == "foreground" else np.ones(truths.shape, bool)
+    mask = _mask(truths, region)
     imgs, truths = normalise(imgs * mask, truths * mask, convention.normalisation)
     data_range = float(truths.max())
     mse = float(np.mean((imgs - truths)[mask] ** 2))
@@ -183,6 +184,10 @@ def _scores(imgs: Array, truths: Array, convention: Convention, region: Region) 
         vif = np.mean([_vif(i, t, float(t.mean())) for i, t in zip(imgs, truths, strict=True)])
     ms_ssim = math.nan if region == "foreground" else _ms_ssim(imgs, truths, data_range)
     return float(vif), ms_ssim, _ssim(imgs, truths, data_range, mask), psnr_of(mse, data_range), nmse, math.sqrt(nmse)
+
+
+def _mask(truth: FloatArray | Array, region: Region) -> BoolArray:
+    return foreground(truth) if region == "foreground" else np.ones(truth.shape, bool)
 
 
 def _ssim(imgs: Array, truths: Array, data_range: float, mask: BoolArray) -> float:

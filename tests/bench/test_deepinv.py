@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from untrained_recon.bench.quality.contest import contenders
+from untrained_recon.bench.quality.contenders import contenders
 from untrained_recon.recon.networks import build_network, layer_sizes
 
 

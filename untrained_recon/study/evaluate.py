@@ -1,9 +1,10 @@
 """Run methods over fully sampled files, undersampled by masks, and score every image. What is done already is not done again."""
 
+import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from untrained_recon.metrics import quality
 from untrained_recon.output import make_folder, write_array
 from untrained_recon.physics.operators import rss_image
 from untrained_recon.recon.plane import reconstruct
+from untrained_recon.study.folding import Folded, folded_name
 from untrained_recon.study.identity import require_same
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import CONVENTIONS, MEASURES, Key, ResultsFile, Row
@@ -45,6 +47,10 @@ class Plan:
         resolution: Lines and samples to keep at most of every image's k-space, about its centre; 0 keeps all.
         prewhiten: Prewhiten every image first, see :class:`untrained_recon.study.whiten.Prewhitened`.
         trace: Keep the quality against time of what the network reconstructs, see :func:`untrained_recon.study.trace.traced`.
+        shares: Of the field of view along y, each another case of every file: below 1 it is folded, see
+            :class:`untrained_recon.study.folding.Folded`.
+        seeded: The seed of a mask is added to that of the methods, so that scores of several masks vary by both.
+        again: Methods that are done again where they are done already.
     """
 
     paths: Sequence[Path]
@@ -54,6 +60,18 @@ class Plan:
     resolution: int = 0
     prewhiten: bool = False
     trace: bool = False
+    shares: Sequence[float] = (1.0,)
+    seeded: bool = False
+    again: Collection[str] = ()
+
+    def names(self) -> list[str]:
+        """Of all volumes, folded ones among them."""
+        return [folded_name(path.stem, share) for path in self.paths for share in self.shares]
+
+    def settings(self, method: str, sampling: Sampling) -> Config:
+        """Of a method on a sampling."""
+        config = self.methods[method]
+        return config.model_copy(update={"seed": config.seed + sampling.seed}) if self.seeded else config
 
 
 def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Row], None] = lambda _: None) -> list[Row]:
@@ -77,12 +95,12 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
     make_folder(folder)
     require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
     results = ResultsFile(folder / RESULTS)
-    known = {row.key: row for row in results.rows() if not row.error}
+    known = {row.key: row for row in results.rows() if not row.error and row.key.method not in plan.again}
     if plan.trace:
         known = {key: row for key, row in known.items() if not _is_traced(key, plan) or (folder / key.trace_path).exists()}
     found = []
-    for path in plan.paths:
-        for row in _evaluate_file(path, plan, folder, device, known):
+    for path, share in itertools.product(plan.paths, plan.shares):
+        for row in _evaluate_file(path, share, plan, folder, device, known):
             if row.key not in known:
                 results.append(row)
                 follow(row)
@@ -106,15 +124,16 @@ def earlier(rows: Sequence[Row], folder: Path) -> list[Row]:
 
 
 @contextmanager
-def opened(path: Path, plan: Plan) -> Iterator[Volume]:
-    """A file as the plan wants it: prewhitened, at its resolution.
+def opened(path: Path, plan: Plan, share: float = 1.0) -> Iterator[Volume]:
+    """A file as the plan wants it: prewhitened, at its resolution, with a share of its field of view.
 
     Raises:
         ReconError: It cannot be read.
     """
     with open_volume(path) as full:
         volume = Prewhitened(full) if plan.prewhiten else full
-        yield LowResolution(volume, plan.resolution) if plan.resolution else volume
+        volume = LowResolution(volume, plan.resolution) if plan.resolution else volume
+        yield volume if share == 1 else Folded(volume, share)
 
 
 def items(volume: Volume, plan: Plan) -> Sequence[int]:
@@ -128,9 +147,11 @@ def scores(img: FloatArray, reference: FloatArray) -> dict[str, float]:
     return {f"{name}: {measure}": getattr(values, measure) for name, values in found.items() for measure in MEASURES}
 
 
-def _evaluate_file(path: Path, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]) -> Iterator[Row]:
+def _evaluate_file(
+    path: Path, share: float, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]
+) -> Iterator[Row]:
     try:
-        with opened(path, plan) as volume:
+        with opened(path, plan, share) as volume:
             for item in items(volume, plan):
                 keys = [_key(volume, item, sampling, method, plan) for sampling in plan.samplings for method in plan.methods]
                 if all(key in known for key in keys):
@@ -139,7 +160,7 @@ def _evaluate_file(path: Path, plan: Plan, folder: Path, device: torch.device, k
                     yield from _evaluate_image(volume, item, plan, folder, device, known)
     except ReconError as error:
         logger.exception("%s cannot be evaluated", path)
-        yield _failure(Key(path.stem, -1, "", "", ""), error)
+        yield _failure(Key(folded_name(path.stem, share), -1, "", "", ""), error)
 
 
 def _evaluate_image(
@@ -161,7 +182,7 @@ def _evaluate_image(
             _save(folder / key.truth_path, reference)
             try:
                 data = sample(ksp, sampling.lines(ksp.shape[1], volume.name), volume, item)
-                recon = _reconstruct(key, data, plan, folder, device, reference)
+                recon = _reconstruct(key, data, plan.settings(method, sampling), plan, folder, device, reference)
                 values = scores(recon.magnitude, reference)
             except (ReconError, ValueError, RuntimeError) as error:  # an empty image has no scores; a library gave up
                 logger.exception("%s, image %d, %s, %s", volume.path, item, sampling.label, method)
@@ -171,8 +192,9 @@ def _evaluate_image(
             yield Row(key, data.acceleration, recon.account.seconds, recon.account.iterations, "", values)
 
 
-def _reconstruct(key: Key, data: KSpace, plan: Plan, folder: Path, device: torch.device, reference: FloatArray) -> Reconstruction:
-    config = plan.methods[key.method]
+def _reconstruct(
+    key: Key, data: KSpace, config: Config, plan: Plan, folder: Path, device: torch.device, reference: FloatArray
+) -> Reconstruction:
     if _is_traced(key, plan):
         recon, points = traced(data, config, device, reference)
         save_trace(folder / key.trace_path, points)
@@ -188,7 +210,7 @@ def _is_traced(key: Key, plan: Plan) -> bool:
 
 
 def _key(volume: Volume, item: int, sampling: Sampling, method: str, plan: Plan) -> Key:
-    return Key(volume.name, item, sampling.label, method, plan.methods[method].digest())
+    return Key(volume.name, item, sampling.label, method, plan.settings(method, sampling).digest())
 
 
 def _failure(key: Key, error: Exception) -> Row:

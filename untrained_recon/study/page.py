@@ -1,6 +1,6 @@
 """The HTML report of an evaluation: one file that holds its tables and pictures in itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from untrained_recon.errors import MissingExtraError
 from untrained_recon.output import write_text
 from untrained_recon.study.panels import draw_images, embedded
 from untrained_recon.study.results import Row
-from untrained_recon.study.summary import frame, paired, summarise, volume_scores
+from untrained_recon.study.summary import IMAGE, frame, paired, summarise, volume_scores
 
 SHOWN = ("ours: psnr", "ours: ssim", "ours: vif", "ours: ms_ssim", "paper: psnr", "paper: ssim", "paper: vif", "paper: ms_ssim")
 PANELS = 24
@@ -32,10 +32,6 @@ def write_report(rows: Sequence[Row], folder: Path) -> Path:
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError("the HTML report needs jinja2: pip install 'untrained-recon[report]'") from error
     table = frame(rows)
     failures = [row for row in rows if row.error]
     tables: dict[str, pandas.DataFrame] = {}
@@ -46,21 +42,67 @@ def write_report(rows: Sequence[Row], folder: Path) -> Path:
         for name, found in tables.items():
             write_text(folder / f"{name}.csv", found.to_csv(index=False))
         panels = list(_panels(table, folder))
+    titled = [_wide(tables[name], title) for name, title in _TITLES.items() if len(tables.get(name, ()))]
+    more = len(table.groupby(IMAGE)) > PANELS if len(table) else False
+    return render(folder / "report.html", "Evaluation", _CONVENTIONS, len(table), failures, titled, panels, more)
+
+
+def render(
+    path: Path,
+    title: str,
+    notes: Sequence[str],
+    images: int,
+    failures: Sequence[Row],
+    tables: Sequence[Mapping[str, Any]],
+    panels: Sequence[Mapping[str, str]],
+    more_panels: bool,
+    footnotes: Sequence[str] = (),
+) -> Path:
+    """Write a page.
+
+    Args:
+        path: The file; an existing one is replaced.
+        title: What it is of.
+        notes: Paragraphs before the tables.
+        images: How many were made.
+        failures: Rows without an image.
+        tables: Each with ``title``, ``header`` and ``rows`` of texts.
+        panels: Pictures, each with ``title`` and ``png``, see :func:`untrained_recon.study.panels.embedded`.
+        more_panels: There would be more.
+        footnotes: Paragraphs between tables and pictures.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtraError("the HTML report needs jinja2: pip install 'untrained-recon[report]'") from error
     source = (resources.files("untrained_recon.study") / "page.html.j2").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    path = folder / "report.html"
     text = page.render(
         version=__version__,
-        images=len(table),
+        title=title,
+        notes=notes,
+        images=images,
         failures=failures,
-        tables=[_wide(tables[name], title) for name, title in _TITLES.items() if len(tables.get(name, ()))],
+        tables=tables,
         panels=panels,
-        more_panels=len(table.groupby(["volume", "item", "sampling"])) > PANELS if len(table) else False,
+        more_panels=more_panels,
+        footnotes=footnotes,
     )
     write_text(path, text)
     return path
 
 
+_CONVENTIONS = (
+    "A score's convention stands before its colon. ours: each image times the factor that brings it closest to its truth, the "
+    "truth's maximum as range, VIF with a fixed noise. paper: the truth moved to the image's mean and standard deviation, VIF with "
+    "the truth's mean as noise. All conventions and measures are in the CSV files beside this page.",
+)
 _TITLES = {"summary": "Means and 95 % confidence intervals", "paired": "Differences to the first method on the same images"}
 
 

@@ -9,20 +9,43 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from untrained_recon.bench.quality.contest import BEST, HIGHEST, NOTES, OURS, compared, contenders, lamda_grid
+from untrained_recon.bench.quality.contenders import BEST, FACTORS, HIGHEST, NETWORK, OURS, lamda_grid
+from untrained_recon.bench.quality.contest import compared
+from untrained_recon.bench.quality.groups import ALL, group_of
 from untrained_recon.bench.quality.margins import VIEWS
-from untrained_recon.bench.quality.oracles import FLOOR_CHOSEN, FLOORED, SCORES, SSIM, best_oracles, choose, highest_oracles
+from untrained_recon.bench.quality.notes import NOTES
+from untrained_recon.bench.quality.oracles import (
+    CHOSEN,
+    FLOOR_CHOSEN,
+    FLOORED,
+    PARTS,
+    SCORES,
+    SSIM,
+    WHOLE_CHOSEN,
+    best_oracles,
+    choose,
+    highest_oracles,
+    judge,
+)
 from untrained_recon.cli.main import cli
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError, MissingExtraError, NoiseError
 from untrained_recon.files.open import open_volume
+from untrained_recon.metrics import OURS as CONVENTION
+from untrained_recon.metrics import Region, quality
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.scan.noise import covariance
+from untrained_recon.study.results import ResultsFile
 from untrained_recon.study.whiten import Prewhitened, corner_samples
 
 PSNR = SCORES[0]
 MIXING = np.array([[1.0, 0, 0, 0], [0.5, 0.8, 0, 0], [0.2j, -0.3, 0.7, 0], [0, 0.4, 0.1j, 0.9]])
+
+
+@pytest.fixture(autouse=True)
+def one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("untrained_recon.bench.quality.page.PANELS", 1)
 
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -74,12 +97,6 @@ def test_prewhitening_keeps_the_object(volume: Path) -> None:
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9
 
 
-def test_the_grid_is_geometric_around_the_default() -> None:
-    grid = [config.baseline.lamda for config in lamda_grid("tv").values()]
-    assert 0.002 in grid
-    np.testing.assert_allclose(np.divide(grid[1:], grid[:-1]), 2, rtol=1e-3)
-
-
 def evaluated(method: str, psnr: float, item: int = 0) -> dict[str, object]:
     return {"volume": "a", "item": item, "sampling": "s-seed0", "method": method, "ours: psnr": psnr, "seconds": 1.5}
 
@@ -97,8 +114,9 @@ def test_the_oracle_takes_the_lamda_with_the_best_psnr_of_each_image() -> None:
 
 def judged(volume: str, sampling: str, method: str, psnr: float, **scores: float) -> dict[str, object]:
     """A row of `judge` with scores of 0.5 but for those given."""
-    lamda = dict.fromkeys(("lamda", "lamda_floor"), np.nan if method == OURS else 0.1)
-    row = {"volume": volume, "item": 0, "sampling": sampling, "method": method, "seconds": 1.0, "at_edge_floor": False}
+    lamda = dict.fromkeys([part.labels[0] for part in PARTS], np.nan if method == OURS else 0.1)
+    row = {"volume": volume, "item": 0, "sampling": sampling, "method": method, "seconds": 1.0}
+    row |= dict.fromkeys([part.labels[1] for part in PARTS], False)
     return row | lamda | dict.fromkeys(SCORES, 0.5) | {PSNR: psnr} | scores
 
 
@@ -115,6 +133,40 @@ def test_each_set_of_scores_has_its_own_best_method_and_each_score_its_own_highe
     assert (best["method_floor"], best[FLOOR_CHOSEN], best[FLOORED[1]]) == ("cg-sense", 32.0, 0.6)
     highest = highest_oracles(images).iloc[0]
     assert list(highest[[PSNR, SSIM, FLOOR_CHOSEN, FLOORED[1]]]) == [30.0, 0.9, 32.0, 0.7]
+
+
+def test_foreground_and_whole_image_have_their_own_best_method_and_foreground_scores_come_first() -> None:
+    assert SCORES[0] == CHOSEN == "ours, foreground: psnr"
+    assert SCORES.index("ours, foreground: ssim") < SCORES.index(WHOLE_CHOSEN)
+    images = pandas.DataFrame(
+        [
+            judged("a", "s", "tv", 30.0, **{WHOLE_CHOSEN: 20.0, "ours, whole: ssim": 0.6}),
+            judged("a", "s", "cg-sense", 29.0, **{WHOLE_CHOSEN: 22.0, "ours, whole: ssim": 0.4}),
+        ]
+    )
+    best = best_oracles(images).iloc[0]
+    assert (best["method"], best[CHOSEN], best["method_whole"], best[WHOLE_CHOSEN]) == ("tv", 30.0, "cg-sense", 22.0)
+    assert best["ours, whole: ssim"] == 0.4
+
+
+def test_lamda_is_chosen_anew_for_the_foreground_and_for_the_whole_image(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros((64, 64), np.float32)
+    truth[20:44, 20:44] = rng.uniform(0.5, 1, (24, 24))
+    np.save(tmp_path / "truth.npy", truth)
+    rows = []
+    for lamda, within, outside in ((0.1, 0.02, 0.1), (0.2, 0.1, 0.0)):  # noise inside and outside
+        img = truth + rng.normal(size=truth.shape) * np.where(truth > 0, within, outside)
+        np.save(tmp_path / f"{lamda}.npy", img.astype(np.float32))
+        paths = {"image_path": f"{lamda}.npy", "truth_path": "truth.npy"}
+        rows.append(evaluated(f"tv@{lamda}", 0.0) | paths | {"acceleration": 4.0, "iterations": 1})
+    found = judge(pandas.DataFrame(rows), tmp_path, {("a", 0, "s-seed0"): 0.0}).iloc[0]
+    assert (found["lamda"], found["lamda_whole"], found["image_path"]) == (0.1, 0.2, "0.1.npy")
+    regions: tuple[tuple[float, Region], ...] = (0.1, "foreground"), (0.2, "whole")
+    for lamda, region in regions:
+        exact = quality(np.load(tmp_path / f"{lamda}.npy"), truth, CONVENTION, region)
+        assert found[f"ours, {region}: psnr"] == pytest.approx(exact.psnr)
+        assert found[f"ours, {region}: ssim"] == pytest.approx(exact.ssim)
 
 
 def test_a_seed_that_one_method_lacks_is_left_out_of_its_differences() -> None:
@@ -155,31 +207,23 @@ def test_differences_are_ours_minus_the_others_over_images_after_the_mean_over_s
     assert float(ours["mean"].iloc[0]) == pytest.approx(32.5)
 
 
-def test_all_methods_share_maps_and_data_consistency() -> None:
-    found = contenders(5.0)
-    assert {"zero-filled", "cg-sense@0.01", "l1-wavelet@0.001", "tv@0.002", "paper", "deepinv-settings", OURS} <= set(found)
-    assert {config.maps for config in found.values()} == {load_config("fast").maps}
-    assert all(config.recon.data_consistency for config in found.values())
-    assert (found["paper"].fit.iterations, found["paper"].fit.time_budget_s, found[OURS].fit.time_budget_s) == (3000, 5.0, 0.0)
-    deepinv = found["deepinv-settings"].network
-    assert (deepinv.layers, deepinv.channels, deepinv.in_size, deepinv.extra_layer) == (7, 256, [4, 4], True)
-
-
-def few(budget_s: float) -> dict[str, Config]:
+def few(*_: object) -> dict[str, Config]:
     quick = {"network.channels": "8", "fit.iterations": "20", "refine.iterations": "2"}
     grid = dict(list(lamda_grid("cg-sense").items())[3:6])
     return {"zero-filled": load_config("fast", {"recon.method": "zero-filled"}), **grid, OURS: load_config("fast", quick)}
 
 
 def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", few)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", few)
     arguments = ["bench", "quality", str(volume), "-o", str(tmp_path), "--accel", "3", "--pattern", "random", "--acs", "14"]
     arguments += ["--slices", "all", "--device", "cpu"]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
     assert result.exit_code == 0
     for title in ("convention paper: ours minus each", "convention noise floor: means", "Seconds to the quality", "Targets: ours"):
         assert title in result.output
-    assert "ours - best" in result.output
+    heads = [line for line in result.output.splitlines() if "PSNR" in line and "whole: PSNR" in line]
+    assert heads
+    assert all(line.index("PSNR") < line.index("whole: PSNR") for line in heads)  # foreground first
     assert "This oracle flatters them" in " ".join(result.output.split())
     table = pandas.read_csv(tmp_path / "quality.csv")
     assert list(table["method"]) == ["zero-filled", "cg-sense", OURS] * 2
@@ -198,10 +242,41 @@ def test_the_command_leaves_tables_and_resumes(volume: Path, tmp_path: Path, mon
     assert json.loads((tmp_path / "quality.json").read_text()) == found
 
 
+def test_folded_cases_masks_and_seeds(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def remembered(*how: object) -> dict[str, Config]:
+        asked.append(how)
+        return few() | {NETWORK: load_config("fast", {"network.channels": "8", "fit.iterations": "5", "refine.iterations": "0"})}
+
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", remembered)
+    arguments = ["bench", "quality", str(volume), "-o", str(tmp_path), "--accel", "3", "--pattern", "random", "--acs", "14"]
+    arguments += ["--mask-seed", "0", "--mask-seed", "1", "--fold", "0.75", "--network-only", "--quick", "--device", "cpu"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False, env={"COLUMNS": "250"})
+    assert asked == [(None, True, FACTORS[::2])]
+    table = pandas.read_csv(tmp_path / "quality.csv")
+    names, group = ["head", "head-folded0.75"], group_of("head")
+    assert table.groupby(["volume", "sampling"]).ngroups == 4
+    assert (sorted(set(table["volume"])), set(table["group"])) == (names, {group})
+    assert [np.load(tmp_path / "images" / name / "001_truth.npy").shape for name in names] == [(64, 48), (48, 48)]
+    found = json.loads((tmp_path / "quality.json").read_text())
+    gains = {(row["sampling"], row["method"], row["group"]): row for row in found["gains"] if row["score"] == CHOSEN}
+    kinds = [f"random-3x-acs14{folded}" for folded in ("", ", folded 0.75")]
+    assert set(gains) == {(kind, method, g) for kind in kinds for method in (OURS, NETWORK) for g in (ALL, group)}
+    assert all(row["images"] == 2 and row["low"] < row["mean"] < row["high"] for row in gains.values())  # over two masks
+    rows = [row.key for row in ResultsFile(tmp_path / "results.csv").rows() if row.key.method == OURS]
+    assert {key.sampling[-1] for key in rows} == {"0", "1"}
+    assert len({key.config_hash for key in rows}) == 2  # the seed of the mask is the method's
+    page = (tmp_path / "quality.html").read_text()
+    assert all(what in page for what in ("folded 0.75", "kept aside", "data:image/png"))
+    assert page.index("foreground: psnr") < page.index("whole: PSNR")
+    assert "quality.html" in "".join(result.output.split())
+
+
 def test_a_file_that_fails_is_named_after_the_tables_of_the_others(
     volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", few)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", few)
     np.save(tmp_path / "empty.npy", np.zeros((1, 2, 32, 32), np.complex64))
     arguments = ["bench", "quality", str(volume), str(tmp_path / "empty.npy"), "-o", str(tmp_path / "out"), "--accel", "3"]
     result = CliRunner().invoke(cli, [*arguments, "--pattern", "random", "--acs", "14", "--device", "cpu"])
@@ -217,7 +292,7 @@ def test_tables_of_one_side_only_are_tables(
     quick = {"network.channels": "4", "fit.iterations": "2", "refine.iterations": "1"}
     found = {"cg-sense@0.01": load_config("fast", {"recon.method": "cg-sense"}), OURS: load_config("fast", quick)}
     found[failing] = load_config("fast", {"recon.method": "unet", "unet.weights": str(tmp_path / "none.pt")})
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", lambda budget_s: found)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", lambda *_: found)
     arguments = ["bench", "quality", str(volume), "-o", str(tmp_path / "out"), "--accel", "3", "--pattern", "random"]
     result = CliRunner().invoke(cli, [*arguments, "--acs", "14", "--device", "cpu"])
     assert "1 images failed" in str(result.exception)
@@ -227,7 +302,7 @@ def test_tables_of_one_side_only_are_tables(
 
 def test_tables_do_not_shrink(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zero = {"zero-filled": load_config("fast", {"recon.method": "zero-filled"})}
-    monkeypatch.setattr("untrained_recon.bench.quality.contest.contenders", lambda budget_s: zero)
+    monkeypatch.setattr("untrained_recon.bench.quality.contenders.contenders", lambda *_: zero)
     other = tmp_path / "other.npy"
     other.write_bytes(volume.read_bytes())
     arguments = [

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from untrained_recon.bench.quality.margins import VIEWS, targets
+from untrained_recon.bench.quality.margins import VIEWS, mean_margin, targets
 from untrained_recon.bench.quality.oracles import CHOSEN, SCORES
 from untrained_recon.bench.quality.pace import catch_up, medians
 from untrained_recon.study.trace import Point
@@ -89,3 +89,7 @@ def test_the_floor_has_its_own_count() -> None:
         "whole, with noise floor": 0,
     }
     assert images[CHOSEN].iloc[1] == 35.0
+
+
+def test_the_mean_has_margins_of_its_own() -> None:
+    assert [mean_margin(*kind) for kind in (("random", 4), ("equispaced", 4), ("random", 8), ("equispaced", 8))] == [3, 1.7, 2, 2]

@@ -1,10 +1,11 @@
 """Conventional methods at their best: of every method's images with different λ, the one that the truth likes most.
 
-Scores come in three sets: the conventions ``ours`` and ``paper``, for which λ is chosen by PSNR, and ``noise floor``, which is
-``ours`` after :func:`untrained_recon.bench.quality.floor.with_floor`, for which λ is chosen anew by PSNR with the floor.
+Scores come in :data:`PARTS`, of the foreground, of the whole image, and with the noise floor; for each λ is chosen anew, and so is
+the best method, by its own PSNR.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,66 @@ from untrained_recon.metrics import OURS, PAPER, Convention, Region, psnr, quali
 from untrained_recon.study.summary import IMAGE
 from untrained_recon.types import FloatArray
 
-REGIONS: tuple[Region, ...] = ("whole", "foreground")
 MEASURES = ("psnr", "ssim", "vif")
 FLOOR = "noise floor"
-PLAIN = [f"{c.name}, {region}: {measure}" for c in (OURS, PAPER) for region in REGIONS for measure in MEASURES]
-FLOORED = [f"{FLOOR}, {region}: {measure}" for region in REGIONS for measure in MEASURES]
-SCORES = [*PLAIN, *FLOORED]
-CHOSEN, FLOOR_CHOSEN = PLAIN[0], FLOORED[0]  # PSNR of whole images, which chooses among methods
-SSIM = PLAIN[1]
-_BY_PSNR, _BY_FLOOR_PSNR = "ours: psnr", "psnr with floor"  # columns that choose among λ
+
+
+@dataclass(frozen=True)
+class Part:
+    """Scores of images with the same λ.
+
+    Attributes:
+        suffix: Of the columns that say which λ and which method.
+        regions: Where images are compared; the PSNR of the last one chooses.
+        conventions: How.
+        floored: After :func:`untrained_recon.bench.quality.floor.with_floor`; convention :data:`FLOOR` stands for it.
+    """
+
+    suffix: str
+    regions: tuple[Region, ...]
+    conventions: tuple[Convention, ...]
+    floored: bool = False
+
+    @property
+    def scores(self) -> list[str]:
+        """Names of the scores."""
+        names = [FLOOR if self.floored else convention.name for convention in self.conventions]
+        return [f"{name}, {region}: {measure}" for name in names for region in self.regions for measure in MEASURES]
+
+    @property
+    def chosen_by(self) -> str:
+        """The score by which methods are chosen."""
+        return f"{FLOOR if self.floored else self.conventions[0].name}, {self.regions[-1]}: psnr"
+
+    @property
+    def labels(self) -> list[str]:
+        """Columns beside the scores."""
+        return [f"lamda{self.suffix}", f"at_edge{self.suffix}"]
+
+    def psnr(self, img: FloatArray, truth: FloatArray, floor: float) -> float:
+        """The score by which λ is chosen."""
+        return psnr(self._image(img, floor), truth, self.conventions[0], self.regions[-1])
+
+    def judge(self, img: FloatArray, truth: FloatArray, floor: float) -> list[float]:
+        """All scores."""
+        img = self._image(img, floor)
+        found = [quality(img, truth, convention, region) for convention in self.conventions for region in self.regions]
+        return [getattr(values, measure) for values in found for measure in MEASURES]
+
+    def _image(self, img: FloatArray, floor: float) -> FloatArray:
+        return with_floor(img, floor) if self.floored else img
+
+
+PARTS = (
+    Part("", ("foreground",), (OURS, PAPER)),
+    Part("_whole", ("whole",), (OURS, PAPER)),
+    Part("_floor", ("foreground", "whole"), (OURS,), floored=True),
+)
+FLOORED = PARTS[2].scores
+SCORES = [score for part in PARTS for score in part.scores]
+CHOSEN, WHOLE_CHOSEN, FLOOR_CHOSEN = (part.chosen_by for part in PARTS)
+SSIM = PARTS[0].scores[1]
+_BY = "choosing"  # column that chooses among λ
 
 
 def judge(table: pandas.DataFrame, folder: Path, floors: Mapping[tuple[str, int, str], float]) -> pandas.DataFrame:
@@ -35,18 +87,22 @@ def judge(table: pandas.DataFrame, folder: Path, floors: Mapping[tuple[str, int,
         floors: :func:`untrained_recon.bench.quality.floor.expected_floor` by volume, item and sampling.
 
     Returns:
-        A row for every image, mask and method: ``lamda``, ``at_edge``, ``acceleration``, ``seconds``, ``grid_seconds`` and
-        ``iterations`` of the λ with the best PSNR, :data:`SCORES`, and ``lamda_floor``, ``at_edge_floor`` of the one with the best
-        PSNR with floor.
+        A row for every image, mask and method: ``acceleration``, ``seconds``, ``grid_seconds``, ``iterations`` and ``image_path``
+        of the λ with the best PSNR in the foreground, :data:`SCORES`, and ``lamda``, ``at_edge`` of each of :data:`PARTS`.
     """
     table = table.assign(floor=[floors[image] for image in table[IMAGE].itertuples(index=False, name=None)])
-    table[_BY_FLOOR_PSNR] = [psnr(with_floor(img, floor), truth) for img, truth, floor in _images(table, folder)]
-    plain, floored = choose(table, _BY_PSNR), choose(table, _BY_FLOOR_PSNR)
-    plain[PLAIN] = [_scores(img, truth, (OURS, PAPER)) for img, truth, _ in _images(plain, folder)]
-    floored[FLOORED] = [_scores(with_floor(img, floor), truth, (OURS,)) for img, truth, floor in _images(floored, folder)]
-    kept = [*IMAGE, "method", "lamda", "at_edge", "acceleration", "seconds", "grid_seconds", "iterations", *PLAIN]
-    floored = floored[[*IMAGE, "method", "lamda", "at_edge", *FLOORED]]
-    return plain[kept].merge(floored, on=[*IMAGE, "method"], suffixes=("", "_floor"))
+    keys, paths = [*IMAGE, "method"], ["image_path", "truth_path"]
+    found = table[[]]
+    for part in PARTS:
+        chosen = choose(table.assign(**{_BY: [part.psnr(*given) for given in _images(table, folder)]}), _BY)
+        chosen[part.scores] = [part.judge(*given) for given in _images(chosen, folder)]
+        chosen = chosen.rename(columns=dict(zip(("lamda", "at_edge"), part.labels, strict=True)))
+        columns = [*keys, *part.labels, *part.scores]
+        if part is PARTS[0]:
+            found = chosen[[*columns, "acceleration", "seconds", "grid_seconds", "iterations", *paths]]
+        else:
+            found = found.merge(chosen[columns], on=keys)
+    return found
 
 
 def choose(table: pandas.DataFrame, by: str) -> pandas.DataFrame:
@@ -70,17 +126,19 @@ def choose(table: pandas.DataFrame, by: str) -> pandas.DataFrame:
 
 
 def best_oracles(images: pandas.DataFrame) -> pandas.DataFrame:
-    """For every image and mask the row with the best PSNR among the methods whose λ was chosen by the truth.
+    """For every image and mask the row with the best PSNR in the foreground among the methods whose λ was chosen by the truth.
 
-    :data:`FLOORED` and the columns that end with ``_floor``, ``method_floor`` among them, are of the one with the best PSNR with
-    floor.
+    Scores and columns of the other :data:`PARTS`, ``method_whole`` and ``method_floor`` among them, are of the method that is best
+    there.
     """
     oracles = images[images["lamda"].notna()]
     groups = oracles.groupby(IMAGE, sort=False)
-    of_floor = ["lamda_floor", "at_edge_floor", *FLOORED]
-    plain = oracles.loc[groups[CHOSEN].idxmax()].drop(columns=of_floor)
-    floored = oracles.loc[groups[FLOOR_CHOSEN].idxmax(), [*IMAGE, "method", *of_floor]]
-    return plain.merge(floored.rename(columns={"method": "method_floor"}), on=IMAGE)
+    others = [column for part in PARTS[1:] for column in (*part.labels, *part.scores)]
+    best = oracles.loc[groups[CHOSEN].idxmax()].drop(columns=others)
+    for part in PARTS[1:]:
+        own = oracles.loc[groups[part.chosen_by].idxmax(), [*IMAGE, "method", *part.labels, *part.scores]]
+        best = best.merge(own.rename(columns={"method": f"method{part.suffix}"}), on=IMAGE)
+    return best
 
 
 def highest_oracles(images: pandas.DataFrame) -> pandas.DataFrame:
@@ -92,8 +150,3 @@ def _images(table: pandas.DataFrame, folder: Path) -> Iterator[tuple[FloatArray,
     """Image, truth and floor of every row."""
     for img, truth, floor in zip(table["image_path"], table["truth_path"], table["floor"], strict=True):
         yield np.load(folder / img), np.load(folder / truth), floor
-
-
-def _scores(img: FloatArray, truth: FloatArray, conventions: tuple[Convention, ...]) -> list[float]:
-    found = [quality(img, truth, convention, region) for convention in conventions for region in REGIONS]
-    return [getattr(values, measure) for values in found for measure in MEASURES]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
-from untrained_recon.bench.quality.oracles import CHOSEN
+from untrained_recon.bench.quality.oracles import WHOLE_CHOSEN
 from untrained_recon.study.summary import IMAGE, without_seed
 from untrained_recon.study.trace import Point, seconds_to
 
@@ -29,7 +29,7 @@ def catch_up(images: pandas.DataFrame, traces: Traces) -> pandas.DataFrame:
     """
     found = []
     for image, group in images.groupby(IMAGE, sort=False):
-        peers = list(zip(group["method"], group["method"], group[CHOSEN], group["seconds"], strict=True))
+        peers = list(zip(group["method"], group["method"], group[WHOLE_CHOSEN], group["seconds"], strict=True))
         traced = {method: traces[key] for method in group["method"] if (key := (*image, method)) in traces}
         for method, points in traced.items():
             peak = max(points, key=lambda point: point.psnr)
