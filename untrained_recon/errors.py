@@ -144,6 +144,10 @@ class WorkerError(ReconError):
     """The processes that were to reconstruct an image died."""
 
 
+class PackageError(ReconError):
+    """A container image cannot be packed for Open Recon."""
+
+
 class EvaluationError(ReconError):
     """An evaluation ended, but some of its images failed."""
 

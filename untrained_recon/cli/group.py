@@ -4,7 +4,7 @@ import click
 
 SECTIONS = {
     "Images from raw data": ("replay", "recon", "export", "inspect", "convert", "simulate", "compare", "config"),
-    "At a site": ("serve", "health", "chain", "integration-test", "openrecon-label"),
+    "At a site": ("serve", "health", "chain", "integration-test", "openrecon-label", "openrecon-package"),
     "Studies": ("evaluate", "reproduce", "train-unet", "bench"),
 }
 EXAMPLES = {
@@ -19,6 +19,7 @@ EXAMPLES = {
     "health": ("health localhost:9100",),
     "chain": ("chain --connect localhost:9100 > chain.xml", "chain --check chain.xml"),
     "integration-test": ("integration-test --service localhost:9100 --cases docker/cases",),
+    "openrecon-package": ("openrecon-package image.tar -o .",),
     "evaluate": ("evaluate volumes -o study --method fast --method tv --accel 4 --accel 8",),
     "reproduce": ("reproduce table2 --data volumes -o table2 --quick",),
 }

@@ -28,7 +28,7 @@ from untrained_recon.cli.recon import recon
 from untrained_recon.cli.reproduce import reproduce
 from untrained_recon.cli.serve import serve
 from untrained_recon.cli.service import bench, chain
-from untrained_recon.cli.site import UNREACHABLE, health, integration_test, openrecon_label
+from untrained_recon.cli.site import UNREACHABLE, health, integration_test, openrecon_label, openrecon_package
 from untrained_recon.cli.study import evaluate, train_unet
 from untrained_recon.errors import ReconError, UnreachableError
 from untrained_recon.host.brief import BriefFormatter
@@ -140,6 +140,7 @@ for command in (
     health,
     integration_test,
     openrecon_label,
+    openrecon_package,
 ):
     cli.add_command(command)
 bench.add_command(bench_quality_command)

@@ -36,6 +36,18 @@ def openrecon_label(gpu: bool, encoded: bool) -> None:
     click.echo(encode(made) if encoded else made.model_dump_json(exclude_none=True, indent=2))
 
 
+@click.command("openrecon-package")
+@click.argument("archive", metavar="IMAGE.tar", type=FILE)
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False, exists=True), default=".", help="Folder for it.")
+def openrecon_package(archive: Path, output: Path) -> None:
+    """Pack what `docker save` wrote of the image of docker/openrecon as a scanner installs it, with its documentation."""
+    from untrained_recon.extras import require_modules
+    from untrained_recon.site.openrecon_package import make_package
+
+    require_modules(("matplotlib",), "report", "the documentation")
+    click.echo(make_package(archive, output))
+
+
 @click.command("integration-test")
 @click.option("--server", metavar="HOST:PORT", help="A running Gadgetron, with the package installed or --connect.")
 @click.option("--service", metavar="HOST:PORT", help="A running `serve`.")

@@ -9,10 +9,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from untrained_recon import __version__
-from untrained_recon.config import DEFAULT_PRESET, preset_names
+from untrained_recon.config import DEFAULT_PRESET
 
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 PORT = 9002
+PRESETS = {"fast": "Fast", "best": "Best, slower"}  # the others are the paper's, of minutes an image
+TIME_BUDGET_S = 120
 
 SETTINGS = {
     "config": "config",
@@ -143,7 +145,7 @@ def label(gpu: bool) -> Label:
     Args:
         gpu: Whether the image holds PyTorch with CUDA.
     """
-    presets = [Choice(id=name, name=Text(en=name)) for name in preset_names()]
+    presets = [Choice(id=name, name=Text(en=shown)) for name, shown in PRESETS.items()]
     return Label(
         reconstruction=Reconstruction(can_use_gpu=gpu),
         parameters=[
@@ -158,7 +160,7 @@ def label(gpu: bool) -> Label:
                 id="timeBudget",
                 label=Text(en="Time budget"),
                 information=Text(en="Seconds for all images of a scan, 0: no limit; late ones are made conventionally"),
-                default=0,
+                default=TIME_BUDGET_S,
                 minimum=0,
                 maximum=3600,
                 unit=Unit(en="s"),
