@@ -49,6 +49,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_share_the_scans(data: Path) -> None:
     (data / "damaged.h5").write_bytes((data / "scan0.h5").read_bytes()[:3000])
     commands = [start(data, QUICK) for _ in range(2)]
@@ -64,6 +65,7 @@ def test_two_commands_at_once_share_the_scans(data: Path) -> None:
     assert {line.split("[")[1].split("]")[0] for line in log.splitlines()} == {"scan3"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_keeps_what_is_finished(data: Path) -> None:
     with start(data, SLOW) as command:
         wait_until(lambda: records(data) or command.poll() is not None)

@@ -22,6 +22,7 @@ def images(tmp_path: Path) -> Path:
     return write(tmp_path / "images.h5", [image(np.ones((8, 6), np.float32))])
 
 
+@pytest.mark.slow
 @needs_extra
 def test_from_raw_data_to_viewers(small_scan: Path, tmp_path: Path) -> None:
     import nibabel

@@ -52,6 +52,7 @@ def replace_row(group: h5py.Group, n: int, change: Callable[[ismrmrd.hdf5.np.voi
     group["data"][n] = row
 
 
+@pytest.mark.slow
 @pytest.mark.needs("matplotlib")
 def test_replay_writes_a_complete_image_file_with_pictures(small_scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
@@ -89,6 +90,7 @@ def test_replay_writes_a_complete_image_file_with_pictures(small_scan: Path, tmp
     assert (tmp_path / "panel.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_replay_twice_gives_the_same_bits(small_scan: Path, tmp_path: Path) -> None:
     pixels = []
     for n in range(2):
@@ -227,6 +229,7 @@ def test_monitor_turns_the_gadgets_log_into_ours(caplog: pytest.LogCaptureFixtur
     assert [r.message for r in caplog.records] == ["a library's words", "no noise"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("torchmetrics", "skimage")
 @pytest.mark.parametrize("name", ["brain16_gre_r3_2rep"])
 def test_real_data_come_out_much_better_than_zero_filled(name: str, shared: Callable[[str], Path], tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_images_of_arrays_are_made_again_as_images(tmp_path: Path) -> None:
     assert properties_of_images(file)["output.form"] == "auto"
 
 
+@pytest.mark.slow
 def test_an_image_file_says_how_to_make_it_again(tmp_path: Path) -> None:
     raw, first, second = (tmp_path / name for name in ("raw.h5", "first.h5", "second.h5"))
     simulate(raw, Simulation((32, 24), 2, 2, 8, "equispaced", 1, 0.01, 0))

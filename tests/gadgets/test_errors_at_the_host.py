@@ -138,6 +138,7 @@ def test_a_device_that_fails_is_told_after_the_images_before(
     assert [r.message for r in caplog.records].count("the scan failed") == 1
 
 
+@pytest.mark.slow
 def test_a_device_that_fails_in_the_service_is_told_after_the_images_before(scan: Scan) -> None:
     data = started(scan[0]) + messages("acquisitions", scan, scan[1]) + CLOSED
     with running(task=reconstruct_first) as service:

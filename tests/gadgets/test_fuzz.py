@@ -140,12 +140,14 @@ def test_shapes_that_no_array_has_are_refused(shape: tuple[int, ...]) -> None:
     assert consume(with_messages(announced + bytes(64)), BUCKET, 0) == "ProtocolError"
 
 
+@pytest.mark.slow
 @FUZZ
 @given(CHANGES, st.integers(0, 2**16))
 def test_damaged_acquisitions(changes: list[tuple[str, float, int]], seed: int) -> None:
     consume(damage(STREAMS[ACQUISITION], changes), ACQUISITION, seed)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(CHANGES, st.integers(0, 2**16))
 def test_damaged_buckets(changes: list[tuple[str, float, int]], seed: int) -> None:

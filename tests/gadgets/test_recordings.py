@@ -140,6 +140,7 @@ def through_gadget(name: str, path: Path, properties: dict[str, str]) -> Answer:
     return play(struct.pack("<HI", CONFIG, len(config)) + config + data[6 + length :], serve)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "truth", "most"),
     [
@@ -164,6 +165,7 @@ def test_gadgets_make_correct_images_of_recorded_streams(name: str, truth: str, 
         assert nrmse(image.data[0, 0], truths[image.slice]) < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [

@@ -175,6 +175,7 @@ def test_ipv6_is_served_beside_ipv4_where_there_is_one(scan: Scan) -> None:
         Service(["192.0.2.1"], 0, FitPool([], threads=1), max_scans=1)
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_up_nobody_else(service: Service, scan: Scan, tmp_path: Path) -> None:
     large = Simulation(shape=(512, 512), coils=1, accel=1, acs=16, pattern="equispaced", slices=8, noise=0.01, seed=1)
     simulate(tmp_path / "large.h5", large)
@@ -198,6 +199,7 @@ def test_one_scan_too_many_is_refused_by_name(scan: Scan) -> None:
         assert refused.errors == ["ServiceBusyError: the service has 1 scans already; repeat this one later"]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_mid_fit_is_replaced_and_the_scan_is_finished(scan: Scan) -> None:
     with running() as service, ThreadPoolExecutor(1) as client:
         assert_images(send(service, stream(QUICK, *scan)))
@@ -304,6 +306,7 @@ def test_a_scanner_that_takes_its_time_is_waited_for(service: Service, scan: Sca
     assert_images(answer)
 
 
+@pytest.mark.slow
 def test_nothing_leaks_over_many_scans(service: Service, scan: Scan) -> None:
     process = psutil.Process()
     one_slice = [a for a in scan[1] if a.idx.slice == 0]

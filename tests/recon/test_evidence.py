@@ -69,6 +69,7 @@ def covered(images: list[FloatArray], maps: list[FloatArray], width: float, wher
     return float(np.mean(np.stack(inside)[:, where]))
 
 
+@pytest.mark.slow
 def test_intervals_by_the_noise_map_cover_the_mean_over_the_noise(data: KSpace) -> None:
     """Nominal 68 % and 95 %. Sixteen scans of one object, each reconstructed as a whole; maps of three of them."""
     ksp: ComplexArray = fft2(torch.from_numpy(25 * coil_maps((64, 48), 6) * head((64, 48), 0.0, 0))).numpy()

@@ -78,6 +78,7 @@ def error(case: Case, iterations: int, runs: int = 1) -> float:
     return nrmse(inside * reconstructed(case, iterations, runs).magnitude, inside * truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_more_steps_are_never_worse(name: str) -> None:
     once, more, most = (error(CASES[name], FIRST_PASS + n * passes.STEPS) for n in (0, 1, 3))

@@ -59,6 +59,7 @@ def junit(cases: Path) -> ElementTree.Element:
     return ElementTree.parse(cases.parent / "junit.xml").getroot()
 
 
+@pytest.mark.slow
 def test_the_shipped_cases_pass(service: Service, tmp_path: Path) -> None:
     cases = shutil.copytree(SHIPPED, tmp_path / "cases")
     result = run(cases, *to(service))
