@@ -23,10 +23,10 @@ cd "$place"
 
 untrained-recon simulate -o scan.h5
 untrained-recon inspect scan.h5
+untrained-recon config show fast > config.yaml
 untrained-recon replay scan.h5 -o images.h5 --config config.yaml --set fit.iterations=5 --set refine.iterations=3
 untrained-recon chain > chain.xml
 untrained-recon chain --check chain.xml
-untrained-recon config show fast > config.yaml
 python -c 'import untrained_recon as ur; assert ur.presets(); assert ur.read_raw("scan.h5")'
 python -c 'import importlib.util as u; assert not any(map(u.find_spec, ("pandas", "matplotlib", "prometheus_client", "pydicom")))'
 
