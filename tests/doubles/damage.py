@@ -146,7 +146,7 @@ def _settings(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[t
     """All settings with a few values that are allowed and cost little time; images, no arrays, and nothing compiled."""
     for name, field in section.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(kind, type) and not get_args(kind) and issubclass(kind, BaseModel):
             yield from _settings(kind, f"{prefix}{name}.")
         elif get_origin(kind) is Literal and name not in ("form", "compile"):
             yield prefix + name, tuple(map(str, get_args(kind)))
