@@ -125,7 +125,7 @@ def test_a_fastmri_file_holds_the_image_that_its_users_compare_with(tmp_path: Pa
 @pytest.mark.parametrize("pattern", ["random", "equispaced"])
 def test_lines_may_be_left_out_on_the_way(tmp_path: Path, pattern: str) -> None:
     source, _ = knee(tmp_path / "knee.h5")
-    sampling = Sampling(pattern, 2, 8, seed=3)  # type: ignore[arg-type]
+    sampling = Sampling(pattern, 2, 8, seed=3)  # type: ignore[arg-type]  # one of its names
     convert(source, tmp_path / "raw.h5", sampling=sampling)
     header, acquisitions = read_raw(tmp_path / "raw.h5")
     assert parse_header(header).encodings[0].acceleration == 2

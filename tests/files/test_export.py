@@ -225,7 +225,7 @@ def test_uids_are_the_same_for_the_same_images_and_others_for_others(tmp_path: P
         assert all(pydicom.uid.UID(each.SOPInstanceUID).is_valid for each in made)
         return tuple(
             {str(each[kind].value) for each in made} for kind in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-        )  # type: ignore[return-value]
+        )  # type: ignore[return-value]  # a tuple of three
 
     first, again, other = uids("a", slices()), uids("b", slices()), uids("c", slices(seed=5))
     assert first == again

@@ -53,11 +53,11 @@ def test_markers_are_where_they_are_in_the_patient(scan: tuple[Path, Protocol, P
     assert export(path, tmp_path / "nifti", "nifti") == 1
     (volume,) = (tmp_path / "nifti").glob("*.nii.gz")
     for form in ("sform", "qform"):
-        assert error(lambda form=form: from_nifti(volume, form)) < 0.01  # type: ignore[misc]
+        assert error(lambda form=form: from_nifti(volume, form)) < 0.01  # type: ignore[misc]  # its type is not inferred
     assert error(lambda: from_dicom(tmp_path / "dicom")) < 0.01
     points, values = from_dicom(tmp_path / "dicom")
     for step in (0.5 * directions[0] * 4, 0.5 * directions[1] * 5, 0.5 * directions[2] * 5):
-        assert error(lambda step=step: (points + step, values)) > HALF_A_PIXEL  # type: ignore[misc]
+        assert error(lambda step=step: (points + step, values)) > HALF_A_PIXEL  # type: ignore[misc]  # its type is not inferred
 
 
 def test_stacks_scroll_along_their_normal(scan: tuple[Path, Protocol, Points], tmp_path: Path) -> None:

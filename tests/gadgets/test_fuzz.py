@@ -91,7 +91,7 @@ def kspace_of(connection: GadgetConnection, kind: int) -> Iterator[Any]:
 
 def consume(data: bytes, kind: int, seed: int) -> str:
     """Take a stream to its end as a gadget does; returns how it ended. Anything but a named error is let through."""
-    connection = GadgetConnection(Wire(data, seed), LIMIT)  # type: ignore[arg-type]
+    connection = GadgetConnection(Wire(data, seed), LIMIT)  # type: ignore[arg-type]  # a double
     try:
         connection.open()
         for image in kspace_of(connection, kind):

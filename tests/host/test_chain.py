@@ -24,7 +24,7 @@ def test_ready_chains_are_what_the_command_prints(source: str, output: str) -> N
 
 @pytest.mark.parametrize(("source", "output"), KINDS)
 def test_chains_hold_the_gadget_between_what_it_needs_and_what_takes_its_answer(source: str, output: str) -> None:
-    root = ElementTree.fromstring(chain_xml(source, output, {"config": "fast", "fit.lr": "0.02"}))  # type: ignore[arg-type]
+    root = ElementTree.fromstring(chain_xml(source, output, {"config": "fast", "fit.lr": "0.02"}))  # type: ignore[arg-type]  # of its names
     assert root.findtext("version") == "2"
     stages = [stage.findtext("classname") or "ours" for stage in root.find("stream") or []]
     before, after = stages[: stages.index("ours")], stages[stages.index("ours") + 1 :]

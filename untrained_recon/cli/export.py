@@ -1,16 +1,14 @@
 """Images in the formats of others: a command of its own, and options of the commands that make images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from untrained_recon.cli.options import FILE, force_option
+from untrained_recon.cli.options import FILE, Command, force_option
 from untrained_recon.files.export import FORMATS, require_format, require_target
 from untrained_recon.files.export import export as run
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 TARGET = click.Path(path_type=Path)
 like_option = click.option(

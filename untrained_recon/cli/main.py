@@ -18,10 +18,10 @@ from untrained_recon.cli.group import Sections
 from untrained_recon.cli.options import (
     FILE,
     complete_presets,
-    complete_settings,
     group_option,
     parse_address,
     parse_assignments,
+    settings_option,
 )
 from untrained_recon.cli.quality import bench_quality_command
 from untrained_recon.cli.recon import recon
@@ -53,14 +53,7 @@ def cli() -> None:
     metavar="NAME|FILE.yaml|IMAGES.h5",
     help="Preset, YAML file, or images that are to be made again.  [default: fast]",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    shell_complete=complete_settings,
-    metavar="KEY.PATH=VALUE",
-    help="Override one setting; repeatable.",
-)
+@settings_option("Override one setting")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", help="Where to fit.")
 @click.option("--seed", type=int, help="Seed of the network.")
 @export_options

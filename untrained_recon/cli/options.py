@@ -1,10 +1,14 @@
 """Values of command line options."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from untrained_recon.errors import ConfigError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 group_option = click.option(
@@ -27,6 +31,17 @@ def complete_settings(ctx: click.Context, param: click.Parameter, incomplete: st
     from untrained_recon.config import Config
 
     return [f"{path}=" for path in Config().assignments() if path.startswith(incomplete)]
+
+
+def settings_option(about: str) -> Callable[[Command], Command]:
+    """``--set KEY.PATH=VALUE``, repeatable, as the argument ``settings``.
+
+    Args:
+        about: What the settings are for, for the help.
+    """
+    return click.option(
+        "--set", "settings", multiple=True, shell_complete=complete_settings, metavar="KEY.PATH=VALUE", help=f"{about}; repeatable."
+    )
 
 
 def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

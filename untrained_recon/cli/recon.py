@@ -2,18 +2,17 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from untrained_recon.cli.options import group_option, parse_assignments
+from untrained_recon.cli.options import Command, complete_presets, group_option, parse_assignments, settings_option
 from untrained_recon.errors import EvaluationError
 from untrained_recon.files.export import FORMATS
 from untrained_recon.logs import SCAN
@@ -25,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 def _export_flags(command: Command) -> Command:
     for name, row in reversed(FORMATS.items()):
@@ -37,8 +34,15 @@ def _export_flags(command: Command) -> Command:
 @click.command()
 @click.argument("data", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the results.")
-@click.option("--config", metavar="NAME|FILE.yaml", default="fast", show_default=True, help="Preset or YAML file.")
-@click.option("--set", "settings", multiple=True, metavar="KEY.PATH=VALUE", help="Override one setting; repeatable.")
+@click.option(
+    "--config",
+    shell_complete=complete_presets,
+    metavar="NAME|FILE.yaml",
+    default="fast",
+    show_default=True,
+    help="Preset or YAML file.",
+)
+@settings_option("Override one setting")
 @click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
 @click.option(
     "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes on each device; with --slurm: jobs."

@@ -12,11 +12,11 @@ import click
 from untrained_recon.cli.options import (
     FILE,
     complete_presets,
-    complete_settings,
     parse_address,
     parse_assignments,
     parse_counts,
     parse_shape,
+    settings_option,
 )
 from untrained_recon.config import DEFAULT_PRESET, load_config
 from untrained_recon.output import require_place, write_text
@@ -39,14 +39,7 @@ PORTS = {"gadgetron": 9100, "mrd": 9002}
 @click.option(
     "--config", shell_complete=complete_presets, metavar="NAME|FILE.yaml", help="Preset, or YAML file on the gadget's machine."
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    shell_complete=complete_settings,
-    metavar="KEY.PATH=VALUE",
-    help="Setting for the chain; repeatable.",
-)
+@settings_option("Setting for the chain")
 @click.option(
     "--check", "checked", type=FILE, help="Check this chain instead, where it will run; the exit status is 1 for a fault."
 )
@@ -106,14 +99,7 @@ def bench() -> None:
     show_default=True,
     help="Preset or YAML file of the whole images.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    shell_complete=complete_settings,
-    metavar="KEY.PATH=VALUE",
-    help="Settings of the whole images; repeatable.",
-)
+@settings_option("Settings of the whole images")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True, help="Where to fit.")
 @click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
 def bench_speed_command(
@@ -166,14 +152,7 @@ def bench_gpu_command(device: str, budget_s: float, output: Path) -> None:
 @click.option("--slices", type=click.IntRange(1, 1000), default=2, show_default=True, help="Of each scan.")
 @click.option("--connections", default="1,2,4", show_default=True, help="Numbers of scans at a time.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    shell_complete=complete_settings,
-    metavar="KEY.PATH=VALUE",
-    help="Settings of the reconstruction; repeatable.",
-)
+@settings_option("Settings of the reconstruction")
 @click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
 def bench_service_command(
     shape: tuple[int, int],
