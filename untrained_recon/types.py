@@ -16,7 +16,8 @@ Masks
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,17 @@ class Reconstruction:
         """The maps that were asked for: ``spread``, ``noise`` and ``undetermined``."""
         maps = {"spread": self.spread, "noise": self.noise, "undetermined": self.undetermined}
         return {name: found for name, found in maps.items() if found is not None}
+
+    def with_evidence(self, change: Callable[[FloatArray], FloatArray]) -> "Reconstruction":
+        """The same, with the pixels of every map that there is changed.
+
+        Args:
+            change: Old pixels to new ones.
+        """
+        maps: dict[str, Any] = {
+            name: replace(found, pixels=change(found.pixels)) for name, found in self.evidence.items() if found.pixels is not None
+        }
+        return replace(self, **maps)
 
     def _repr_html_(self) -> str:
         facts = {label.replace("_", " "): _text(value) for label, value in vars(self.account).items()}

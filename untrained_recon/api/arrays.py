@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import numpy as np
 import numpy.typing as npt
 
-from untrained_recon.types import ComplexArray, EvidenceMap, KSpace, Reconstruction
+from untrained_recon.types import ComplexArray, KSpace, Reconstruction
 
 if TYPE_CHECKING:
     import torch
@@ -164,17 +164,11 @@ def _together(parts: list[Reconstruction], lead: tuple[int, ...], seconds: float
     def shaped(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
         return array.reshape(*lead, *array.shape[1:])
 
-    def shaped_map(found: EvidenceMap | None) -> EvidenceMap | None:
-        return found if found is None or found.pixels is None else EvidenceMap(shaped(found.pixels), found.note)
-
     whole, maps = stacked(parts, 0, seconds), [part.maps for part in parts if part.maps is not None]
     return replace(
-        whole,
+        whole.with_evidence(shaped),
         magnitude=shaped(whole.magnitude),
         complex_img=shaped(whole.complex_img),
-        spread=shaped_map(whole.spread),
-        noise=shaped_map(whole.noise),
-        undetermined=shaped_map(whole.undetermined),
         maps=shaped(np.stack(maps)) if len(maps) == len(parts) else None,
         parts=tuple(parts),
     )

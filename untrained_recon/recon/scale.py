@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from untrained_recon.errors import NonFiniteError
-from untrained_recon.types import ComplexArray, EvidenceMap, FloatArray, KSpace, Reconstruction
+from untrained_recon.types import ComplexArray, FloatArray, KSpace, Reconstruction
 
 LEAST, MOST = 2.0**-40, 2.0**40
 
@@ -39,21 +39,11 @@ def brought_back(recon: Reconstruction, scale: float) -> Reconstruction:
         with np.errstate(over="ignore", under="ignore"):
             return (pixels.astype(np.float64) * scale).astype(np.float32)
 
-    def back_map(evidence: EvidenceMap | None) -> EvidenceMap | None:
-        return evidence if evidence is None or evidence.pixels is None else replace(evidence, pixels=back(evidence.pixels))
-
     magnitude = back(recon.magnitude)
     if not np.isfinite(magnitude).all():
         raise NonFiniteError("the image is so bright that it overflows; check the receive chain")
     complex_img: ComplexArray = back(recon.complex_img.view(np.float32)).view(np.complex64)
-    return replace(
-        recon,
-        magnitude=magnitude,
-        complex_img=complex_img,
-        spread=back_map(recon.spread),
-        noise=back_map(recon.noise),
-        undetermined=back_map(recon.undetermined),
-    )
+    return replace(recon, magnitude=magnitude, complex_img=complex_img).with_evidence(back)
 
 
 def _largest(ksp: ComplexArray) -> float:
