@@ -133,11 +133,11 @@ class Service:
         self._stopping.set()
 
     def status(self) -> dict[str, object]:
-        """How the service is: alive where all of its workers are looked after and one lives, ready where one is warm."""
+        """How the service is: alive where a worker lives or is being started, ready where one is warm."""
         health = self._pool.health
         return {
             "version": __version__,
-            "alive": health.live > 0,
+            "alive": health.alive,
             "ready": health.ready > 0 and not self._stopping.is_set(),
             "scans": self._visitors.scans,
             "served": self._served,

@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +22,7 @@ from untrained_recon.errors import HostGoneError, WorkerError
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
 from untrained_recon.serving.pool import FitPool
-from untrained_recon.serving.supervision import Watch
+from untrained_recon.serving.supervision import Watch, Worker
 from untrained_recon.serving.turns import Job, Turns
 from untrained_recon.serving.worker import Task, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
@@ -65,6 +67,30 @@ def test_a_stopped_worker_is_replaced_and_its_image_made(image: KSpace) -> None:
         recon = pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
         assert (recon.account.method, pool.health.restarts) == ("cg-sense", 1)
         assert not worker.is_running()
+
+
+def test_a_pool_is_alive_from_its_start_and_while_a_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_start = threading.Event(), threading.Event()
+
+    def start(*args: Any) -> Worker:
+        begun.set()
+        assert may_start.wait(TIMEOUT_S)
+        return Worker(*args)
+
+    monkeypatch.setattr("untrained_recon.serving.pool.Worker", start)
+    pool = FitPool(["cpu"], threads=1)
+    try:
+        for _ in range(2):
+            assert begun.wait(TIMEOUT_S)
+            assert (pool.health.alive, pool.health.live) == (True, 0)
+            may_start.set()
+            wait_until(lambda: pool.health.ready == 1)
+            begun.clear()
+            may_start.clear()
+            worker_of_this_process().kill()
+        may_start.set()
+    finally:
+        pool.close(0.0)
 
 
 def test_an_idle_worker_that_dies_is_replaced(image: KSpace) -> None:
@@ -122,7 +148,7 @@ def test_images_fail_where_no_worker_can_be_started(image: KSpace, monkeypatch: 
     try:
         with pytest.raises(WorkerError, match="no worker can be started"):
             pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
-        assert pool.health.live == 0
+        assert (pool.health.alive, pool.health.live) == (False, 0)
         monkeypatch.undo()
         wait_until(lambda: pool.health.ready == 1)
         assert pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S).account.method == "maps"
@@ -147,6 +173,7 @@ def test_errors_that_cannot_travel_arrive_in_words(image: KSpace) -> None:
 
 
 PARENT = """
+import threading
 import time
 from untrained_recon.serving.pool import FitPool
 if __name__ == "__main__":

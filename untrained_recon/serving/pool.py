@@ -29,6 +29,7 @@ class Health(NamedTuple):
 
     Attributes:
         total: Workers that there should be.
+        alive: Whether a worker is looked after and did not fail to start: a first one that starts, or one being replaced, counts.
         live: Processes that run.
         ready: Live ones that are warm.
         busy: Ready ones that have an image.
@@ -37,6 +38,7 @@ class Health(NamedTuple):
     """
 
     total: int
+    alive: bool
     live: int
     ready: int
     busy: int
@@ -123,7 +125,8 @@ class FitPool:
         ready = [worker for worker in live if worker.ready]
         busy = sum(worker.busy for worker in ready)
         restarts = sum(slot.restarts for slot in self._slots)
-        return Health(len(self._slots), len(live), len(ready), busy, self.waiting, restarts)
+        alive = any(slot.is_alive() and not slot.failing for slot in self._slots)
+        return Health(len(self._slots), alive, len(live), len(ready), busy, self.waiting, restarts)
 
     @property
     def places(self) -> list[Place]:
