@@ -17,6 +17,7 @@ from untrained_recon.errors import FitError
 from untrained_recon.metrics import psnr
 from untrained_recon.physics.maps import estimate_map_sets
 from untrained_recon.physics.operators import Sense
+from untrained_recon.recon.demand import image_demand
 from untrained_recon.recon.fit.loop import fit
 from untrained_recon.recon.methods import solve_without_network
 from untrained_recon.recon.networks import build_network
@@ -75,6 +76,7 @@ def _images(measured: Sizes, device: torch.device) -> Figures:
     yield "new matrix, s more", first - again
     yield "large: image, s", again
     yield "large: GB", None if peak_bytes is None else peak_bytes / 1e9
+    yield "large: GB estimated", image_demand(measured.config, measured.large.coils, measured.large.shape, device) / 1e9
 
 
 def _stages(measured: Sizes, device: torch.device) -> Figures:
