@@ -91,7 +91,7 @@ def test_an_image_takes_no_more_than_was_estimated(changes: dict[str, str]) -> N
 
 
 def test_the_estimate_grows_with_the_image_and_counts_what_is_done() -> None:
-    config, gpu = load_config("fast", {"network.channels": "16"}), torch.device("cuda")
+    config, gpu = load_config("fast", {"network.channels": "16", "compute.precision": "bf16"}), torch.device("cuda")
     small, large, many = (image_demand(config, *case, gpu) for case in ((4, (64, 64)), (4, (256, 256)), (64, (256, 256))))
     assert small < large < many == image_demand(config, config.maps.max_coils, (256, 256), gpu)
     conventional = load_config("fast", {"recon.method": "cg-sense", "refine.iterations": "0", "maps.sets": "1"})
