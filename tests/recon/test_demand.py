@@ -83,7 +83,10 @@ def test_a_gpu_has_free_what_nobody_uses_and_what_pytorch_keeps_for_later(monkey
 @pytest.mark.parametrize("changes", [{}, {"recon.mode": "coils"}, {"recon.mode": "separate"}, {"refine.iterations": "0"}], ids=str)
 def test_an_image_takes_no_more_than_was_estimated(changes: dict[str, str]) -> None:
     pytest.importorskip("psutil")
-    config = load_config("fast", {"fit.iterations": "2", "network.channels": "16", "compute.precision": "float32"} | changes)
+    config = load_config(
+        "fast",
+        {"fit.iterations": "2", "refine.iterations": "3", "network.channels": "16", "compute.precision": "float32"} | changes,
+    )
     data, _ = phantom(Case((160, 128), 4, 6, 16))
     with peak_memory(torch.device("cpu")) as peak:
         assert not reconstruct(data, config, torch.device("cpu")).account.fallback_reason

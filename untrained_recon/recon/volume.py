@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,10 @@ from untrained_recon.cautions import distinct
 from untrained_recon.config import Config
 from untrained_recon.encoding import Encoding, within
 from untrained_recon.physics.maps import compress
+from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.warm_start import Neighbour
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
+from untrained_recon.recon.lanes import side_by_side
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.scale import brought_back, near_one
 from untrained_recon.sampled import AXES, X, Y, Z, plane_axis
@@ -34,8 +37,8 @@ def reconstruct_image(data: KSpace, config: Config, device: torch.device, watch:
     A 3-D image is transformed along an axis in which k-space is complete and reconstructed plane by plane: along z where all
     partitions were acquired, else along the readout. Where no axis is complete (an asymmetric echo with undersampling in y and
     z), the readout is filled with zeros. Planes are made at the delivered positions: oversampling and interpolation along the
-    axis come before the fits. Each plane may start from the network of the one before (``fit.following_iterations``). Time and
-    progress are those of all planes together.
+    axis come before the fits. Each plane may start from the network of the one before (``fit.following_iterations``), else
+    planes may be made side by side (``compute.at_once``). Time and progress are those of all planes together.
 
     Raises:
         NonFiniteError: The image is beyond single precision.
@@ -45,6 +48,15 @@ def reconstruct_image(data: KSpace, config: Config, device: torch.device, watch:
     return brought_back(_reconstructed(data, config, device, watch), scale)
 
 
+def reconstruct_images(images: Sequence[KSpace], config: Config, device: torch.device, watch: Watch) -> list[Reconstruction]:
+    """:func:`reconstruct_image` of each image of a scan, as many at once as ``compute.at_once`` says; they share the time."""
+
+    def work(data: KSpace, part: Watch) -> Reconstruction:
+        return reconstruct_image(data, config, device, part)
+
+    return side_by_side(work, images, watch, device, config.compute, lambda data: demand_of(data, config, device))
+
+
 def _reconstructed(data: KSpace, config: Config, device: torch.device, watch: Watch) -> Reconstruction:
     if data.mask.ndim == 2:
         return reconstruct(data, config, device, watch)
@@ -52,10 +64,13 @@ def _reconstructed(data: KSpace, config: Config, device: torch.device, watch: Wa
     axis = plane_axis(data.mask)
     planes = split(data, axis)
     logger.info("%s: 3-D, reconstructed in %d %s", data.index, len(planes), AXES[axis])
-    done: list[Reconstruction] = []
-    for plane, part in zip(planes, replace(watch, warm_start=Neighbour()).parts(len(planes)), strict=True):
-        recon = reconstruct(plane, config, device, part)
-        done.append(replace(recon, maps=None))  # of all planes they are as large as the volume of every coil
+
+    def work(plane: KSpace, part: Watch) -> Reconstruction:
+        return replace(reconstruct(plane, config, device, part), maps=None)  # of all planes as large as the volume of every coil
+
+    compute = config.compute.model_copy(update={"at_once": 1}) if config.fit.following_iterations else config.compute
+    watch = replace(watch, warm_start=Neighbour())
+    done = side_by_side(work, planes, watch, device, compute, lambda plane: demand_of(plane, config, device))
     return stacked(done, axis, time.monotonic() - start)
 
 

@@ -96,10 +96,12 @@ def working_bytes(n_channels: int, shape: tuple[int, int], device: torch.device)
 
 @lru_cache
 def _transforms(members: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosine transform of a patch, Haar transform of a group and window of a patch; copying them to a GPU would wait for it."""
-    cosines = _cosine_transform(PATCH).to(device, dtype)
-    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=device, dtype=dtype)
-    return torch.kron(cosines, cosines), _haar_transform(members).to(device, dtype), torch.kron(window, window)[:, None]
+    """Cosine transform of a patch, Haar transform of a group and window of a patch; copying them to a GPU waits for it."""
+    cosines = _cosine_transform(PATCH).to(dtype)
+    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, dtype=dtype)
+    made = torch.kron(cosines, cosines), _haar_transform(members).to(dtype), torch.kron(window, window)[:, None]
+    within, across, windows = (one.to(device) for one in made)  # copied last: whatever stream takes them next, the device has them
+    return within, across, windows
 
 
 def _collect(transformed: Tensor, corners: Tensor, threshold: float, across: Tensor, sums: Tensor, weights: Tensor) -> None:
