@@ -16,6 +16,7 @@ from untrained_recon.recon import lanes as side
 from untrained_recon.recon import untrained
 from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
 from untrained_recon.recon.lanes import Lanes, Room, side_by_side
+from untrained_recon.recon.run import Problem, Run, run
 from untrained_recon.recon.volume import reconstruct_images
 from untrained_recon.types import KSpace, Reconstruction
 
@@ -27,6 +28,10 @@ QUICK = {"fit.iterations": "8", "refine.iterations": "4", "network.layers": "4",
 
 def config(at_once: int, **changes: str) -> Config:
     return load_config("fast", QUICK | {"compute.at_once": str(at_once)} | {k.replace("__", "."): v for k, v in changes.items()})
+
+
+def nothing(_: object) -> int:
+    return 0
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +71,9 @@ def test_planes_and_runs_are_made_side_by_side_and_are_the_same(slices: list[KSp
 
 
 def test_what_goes_wrong_with_one_image_costs_no_other(slices: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
-    alone, fit = images(slices, config(1)), untrained.run
+    alone, fit = images(slices, config(1)), run
 
-    def diverges(problem: untrained.Problem, *args: object) -> untrained.Run:
+    def diverges(problem: Problem, *args: object) -> Run:
         if problem.data.index == slices[1].index:
             raise FitError("diverged")
         return fit(problem, *args)  # type: ignore[arg-type]
@@ -80,13 +85,11 @@ def test_what_goes_wrong_with_one_image_costs_no_other(slices: list[KSpace], mon
     assert same(found[2], alone[2])
 
 
-def test_images_are_begun_together_and_their_planes_and_runs_are_not(
-    slices: list[KSpace], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_begun_together_and_their_planes_and_runs_are_not(slices: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
     meeting, names = threading.Barrier(3), []
-    fit = untrained.run
+    fit = run
 
-    def meets(problem: untrained.Problem, settings: Config, number: int, watch: Watch) -> untrained.Run:
+    def meets(problem: Problem, settings: Config, number: int, watch: Watch) -> Run:
         names.append(threading.current_thread().name)
         if number == 0:
             meeting.wait(TIMEOUT_S)
@@ -120,7 +123,7 @@ def test_time_is_shared_by_those_that_wait() -> None:
         lefts.append(watch.left())
         return number
 
-    made = side_by_side(work, range(4), Watch.of(100.0), CPU, ComputeConfig(at_once=2), lambda _: 0)
+    made = side_by_side(work, range(4), Watch.of(100.0), CPU, ComputeConfig(at_once=2), nothing)
     assert made == [0, 1, 2, 3]
     assert sorted(round(left) for left in lefts) == [50, 67, 100, 100]
 
@@ -134,7 +137,7 @@ def test_an_exception_comes_out_and_what_was_not_begun_is_not() -> None:
         raise ValueError(str(number))
 
     with pytest.raises(ValueError, match="0"):
-        side_by_side(work, range(20), UNWATCHED, CPU, ComputeConfig(at_once=2), lambda _: 0)
+        side_by_side(work, range(20), UNWATCHED, CPU, ComputeConfig(at_once=2), nothing)
     assert len(begun) < 20
 
 
@@ -154,7 +157,7 @@ def test_no_more_begin_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch)
     for needed, at_once in ((2 * GIB, 2), (9 * GIB, 1)):
         most = 0
         with Lanes(CPU, ComputeConfig(at_once=4)) as lanes:
-            done = [lanes.submit(work, lambda needed=needed: needed) for _ in range(8)]
+            done = [lanes.submit(work, partial(int, needed)) for _ in range(8)]
             for one in done:
                 one.result(TIMEOUT_S)
         assert most == at_once
