@@ -88,6 +88,19 @@ def solve(
     return (scale * img).astype(np.complex64)
 
 
+def cg_sense(operator: Sense, ksp: torch.Tensor, lamda: float = 0.0, iterations: int = 0) -> torch.Tensor:
+    """``cg-sense`` where its data are: being linear, it needs no scale, and nothing waits for a GPU.
+
+    Args:
+        operator: Maps and mask.
+        ksp: complex ``operator.oshape``.
+        lamda: See :func:`solve`.
+        iterations: Likewise.
+    """
+    chosen = METHODS["cg-sense"]
+    return conjugate.cg_sense(operator, ksp, lamda or chosen.lamda, iterations or chosen.iterations)
+
+
 def data_scale(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, device: torch.device = CPU) -> float:
     """99th percentile of the magnitude of the zero-filled image ``S^H F^H M y``; its maximum where that is 0."""
     operator, samples = _on(device, ksp, mps, mask)
