@@ -1,5 +1,7 @@
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -171,6 +173,50 @@ def test_room_is_measured_when_it_is_empty_and_given_back_after_a_failure(monkey
         raise ValueError("lost")
     with room.taken(5), room.taken(2):
         pass
+
+
+class Stream:
+    """A stream of a GPU that is not there, and what is asked of it."""
+
+    def __init__(self, *_: object) -> None:
+        self.calls: list[str] = []
+
+    def wait_stream(self, _: object) -> None:
+        """Begin after another."""
+        self.calls.append("after")
+
+    def synchronize(self) -> None:
+        """Wait for the end."""
+        self.calls.append("end")
+
+
+def test_on_a_gpu_every_lane_has_a_stream_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[Stream] = []
+
+    @contextmanager
+    def within(stream: Stream) -> Iterator[None]:
+        used.append(stream)
+        stream.calls.append("begin")
+        yield
+
+    monkeypatch.setattr(side, "available", lambda _: GIB)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", within)
+    side._stream.cache_clear()
+    settings, gpu = ComputeConfig(at_once=2, precision="float32"), torch.device("cuda")
+    try:
+        for _ in range(2):
+            with Lanes(gpu, settings) as lanes:
+                done = [lanes.submit(partial(int, n), partial(int, 0)) for n in ("1", "2", "no number", "4", "5")]
+                assert [one.result(TIMEOUT_S) for one in (*done[:2], *done[3:])] == [1, 2, 4, 5]
+                assert isinstance(done[2].exception(), ValueError)
+    finally:
+        side._stream.cache_clear()
+    assert len(used) == 10
+    assert len({id(stream) for stream in used}) <= 2
+    calls = [call for stream in {id(stream): stream for stream in used}.values() for call in stream.calls]
+    assert (calls.count("after"), calls.count("begin"), calls.count("end")) == (10, 10, 8)  # two of them failed
 
 
 def test_the_arrays_and_files_of_a_scan_take_the_setting(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ from untrained_recon.types import FloatArray
 SLICES, WORKERS, AT_ONCE = 36, 4, (1, 4, 12)
 
 
+SLICES_NAMES = {n: f"large: {SLICES} slices" + (f", {n} at once" if n > 1 else "") for n in AT_ONCE}
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What is measured.
@@ -119,16 +122,15 @@ def _repeated(measured: Sizes, device: torch.device) -> Figures:
 def _slices(measured: Sizes, device: torch.device) -> Figures:
     """One after the other and side by side, from a few; and how much an image hangs on its company."""
     alone = None
-    for at_once in AT_ONCE:
+    for at_once, graphs in (*((n, True) for n in AT_ONCE), (AT_ONCE[1], False)):
         count = 2 * max(2, at_once) if device.type == "cuda" else 2
         few = [phantom(replace(measured.large, slices=count), number)[0] for number in range(count)]
-        config = _computed(measured.config, at_once=at_once)
+        config = _computed(measured.config, at_once=at_once, graphs=graphs)
         with peak_memory(device) as peak:
             start = now(device)
             found = reconstruct_images(few, config, device, UNWATCHED)[0].magnitude
-            each = (now(device) - start) / len(few)
-            peak_bytes = peak()
-        name = f"large: {SLICES} slices" + (f", {at_once} at once" if at_once > 1 else "")
+            each, peak_bytes = (now(device) - start) / count, peak()
+        name = SLICES_NAMES[at_once] + ("" if graphs else ", not recorded")
         yield f"{name}, s", each * SLICES
         yield f"{name}, GB", None if peak_bytes is None else peak_bytes / 1e9
         alone = found if alone is None else alone

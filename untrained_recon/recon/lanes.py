@@ -6,11 +6,12 @@ while another computes. Nothing of an image depends on who is beside it, and wha
 
 import contextlib
 import contextvars
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -39,6 +40,10 @@ class Lanes:
     def __init__(self, device: torch.device, compute: ComputeConfig) -> None:
         self._device, self._alone = device, compute.at_once == 1
         self._room = Room(device)
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(compute.at_once):
+            self._free.put(number)
+        self._before = torch.cuda.current_stream(device) if device.type == "cuda" else None
         self._arithmetic = contextlib.nullcontext() if self._alone else arithmetic(compute, device)
         self._executor = ThreadPoolExecutor(compute.at_once, thread_name_prefix="lane")
 
@@ -62,8 +67,24 @@ class Lanes:
 
     def _beside(self, work: Callable[[], Made], needed: Callable[[], int]) -> Made:
         IN_LANE.set(True)
-        with self._room.taken(needed()), _own_stream(self._device):
+        with self._room.taken(needed()), self._own_stream():
             return work()
+
+    @contextlib.contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        """On a GPU, the stream of a lane: it begins after what was begun before, and has ended when the context is left."""
+        if self._before is None:
+            yield
+            return
+        number = self._free.get()
+        stream = _stream(self._device, number)
+        stream.wait_stream(self._before)
+        try:
+            with torch.cuda.stream(stream):
+                yield
+            stream.synchronize()
+        finally:
+            self._free.put(number)
 
 
 class Room:
@@ -139,14 +160,7 @@ def _one_at_a_time(follow: Callback | None) -> Callback | None:
     return follow_one
 
 
-@contextlib.contextmanager
-def _own_stream(device: torch.device) -> Iterator[None]:
-    """On a GPU, a stream that begins after what was begun before, and has ended when the context is left."""
-    if device.type != "cuda":
-        yield
-        return
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.default_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    stream.synchronize()
+@lru_cache
+def _stream(device: torch.device, number: int) -> torch.cuda.Stream:
+    """Kept: PyTorch keeps memory for every stream that was ever used."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
