@@ -42,7 +42,10 @@ def test_memory_grows_with_the_matrix_and_holds_for_the_fit(settings: NetworkCon
         assert (peak() or 0) < large.usual
 
 
-def test_a_fit_is_reduced_or_refused_where_memory_does_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_is_reduced_or_refused_where_memory_does_not_suffice(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     dip = network(KINDS[2], 256)
     needed = demand(dip, operator(256))
     for free, saves in ((2 * needed.usual, False), ((needed.usual + needed.least) // 2, True)):
@@ -51,6 +54,7 @@ def test_a_fit_is_reduced_or_refused_where_memory_does_not_suffice(monkeypatch: 
     monkeypatch.setattr("untrained_recon.recon.demand.free_memory", lambda: needed.least - 1)
     with pytest.raises(FitError, match=r"the fit needs 0\.\d\d GiB of memory, and 0\.\d\d GiB are free"):
         must_save(dip, operator(256))
+    assert caplog.text.count("a fit takes about 0.") == 3
 
 
 def test_looking_changes_nothing() -> None:

@@ -4,6 +4,7 @@ Where memory runs out on a GPU, the fit is tried again with less; a CPU's operat
 whatever else it does. On both it is judged beforehand: a fit that needs too much is made sparingly, or not at all.
 """
 
+import logging
 import math
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from untrained_recon.recon.networks.compute import precision
 from untrained_recon.recon.refine.collaborative import working_bytes as filter_bytes
 from untrained_recon.sampled import plane_axis
 from untrained_recon.types import KSpace
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = 4  # copies: weights, gradients and the two moments of Adam
 SAMPLES = 6  # likewise: measurement, target, prediction, residual, gradient, and a transform on its way
@@ -62,6 +65,7 @@ def must_save(network: ImageGenerator, operator: CoilFourier | Sense) -> bool:
     """
     device = network.z.device
     needed, free = demand(network, operator), available(device)
+    logger.info("a fit takes about %s of memory, sparingly %s; %s are free on %s", *map(gib, (*needed, free)), device)
     if needed.least > free:
         raise FitError(
             f"the fit needs {gib(needed.least)} of memory, and {gib(free)} are free on {device}; fewer network.channels need less"
