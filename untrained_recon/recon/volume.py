@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import sigpy
 import torch
 
 from untrained_recon.account import Account
 from untrained_recon.cautions import distinct
+from untrained_recon.centred import fft, ifft, resize
 from untrained_recon.config import Config
 from untrained_recon.encoding import Encoding, within
 from untrained_recon.physics.maps import compress
@@ -89,11 +89,11 @@ def split(data: KSpace, axis: int) -> list[KSpace]:
     length = within(data.mask.shape[axis], encoding.encoded_fov[axis], encoding.recon_fov[axis])
 
     def planes(ksp: ComplexArray) -> ComplexArray:
-        img = sigpy.ifft(ksp, axes=[1 + axis])
+        img = ifft(ksp, axes=[1 + axis])
         img = _resize(img, 1 + axis, length)
         if length != pixels:
             scale = math.sqrt(pixels / length)
-            img = scale * sigpy.ifft(_resize(sigpy.fft(img, axes=[1 + axis]), 1 + axis, pixels), axes=[1 + axis])
+            img = scale * ifft(_resize(fft(img, axes=[1 + axis]), 1 + axis, pixels), axes=[1 + axis])
         return np.ascontiguousarray(np.moveaxis(img, 1 + axis, 0), np.complex64)
 
     ksp = planes(data.ksp)
@@ -125,8 +125,7 @@ def _plane(encoding: Encoding, shape: tuple[int, ...], axis: int) -> Encoding:
 
 
 def _resize(x: ComplexArray, axis: int, size: int) -> ComplexArray:
-    resized: ComplexArray = sigpy.resize(x, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
-    return resized
+    return resize(x, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
 
 
 def _plane_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArray:
