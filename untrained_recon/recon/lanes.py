@@ -43,7 +43,7 @@ class Lanes:
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(compute.at_once):
             self._free.put(number)
-        self._before = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        self._before = None if self._alone or device.type != "cuda" else torch.cuda.current_stream(device)
         self._arithmetic = contextlib.nullcontext() if self._alone else arithmetic(compute, device)
         self._executor = ThreadPoolExecutor(compute.at_once, thread_name_prefix="lane")
 
