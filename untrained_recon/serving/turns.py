@@ -33,6 +33,11 @@ class Job:
     tries: int = 0
     unwanted: bool = False
 
+    @property
+    def at_once(self) -> int:
+        """How many images like it may be made together."""
+        return self.config.compute.at_once
+
     def end(self, result: Result) -> None:
         """Hand over what became of it."""
         assert not isinstance(result, list)
@@ -90,7 +95,7 @@ class Turns:
                     return None
                 scan, jobs = self._scans.popitem(last=False)
                 taken = [jobs.popleft()]
-                while jobs and jobs[0].config == taken[0].config and len(taken) < taken[0].config.compute.at_once:
+                while jobs and jobs[0].config == taken[0].config and len(taken) < taken[0].at_once:
                     taken.append(jobs.popleft())
                 if jobs:
                     self._scans[scan] = jobs  # its turn comes again after all others
