@@ -23,7 +23,7 @@ def gadget_for(message_id: int, answer: Answer) -> Callable[[Connection], None]:
 
         session = Session(connection.header_xml, connection.properties)
         connection.accept(message_id)
-        with LocalJobs(session.device) as jobs:
+        with LocalJobs(session.device, session.config.compute) as jobs:
             answer(connection, session, connection, jobs)
 
     return reconstruct

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import Sense
 from untrained_recon.recon import methods as solve
 from untrained_recon.recon import plane as pipeline
+from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.loop import FitResult, fit
-from untrained_recon.recon.fit.watch import Progress, Watch
+from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.plane import reconstruct
+from untrained_recon.recon.volume import reconstruct_images
 from untrained_recon.serving.pool import FitPool, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
 
@@ -181,6 +184,36 @@ def test_an_image_of_fifteen_coils_takes_little_memory() -> None:
         assert reconstruct(data, config(), DEVICE).account.fallback_reason == ""
         now(DEVICE)
         assert (peak() or 0) < 3e9
+
+
+@pytest.mark.parametrize("changes", [{}, {"compute__graphs": "false"}, {"compute__deterministic": "true"}], ids=str)
+def test_images_side_by_side_are_those_of_each_alone(changes: dict[str, str]) -> None:
+    count = 8 if GPU else 3
+    scan = [phantom(replace(CASE, slices=count), number)[0] for number in range(count)]
+    one, other = (reconstruct_images(scan, config(compute__at_once=n, **changes), DEVICE, UNWATCHED) for n in ("1", "4"))
+    assert [image.account.fallback_reason for image in other] == [""] * len(scan)
+    bound = 0.02 if GPU and "compute__deterministic" not in changes else 0.0
+    assert max(difference(b.magnitude, a.magnitude) for a, b in zip(one, other, strict=True)) <= bound
+
+
+@needs_gpu
+def test_no_more_images_are_begun_than_the_card_holds() -> None:
+    data, _ = phantom(Case((368, 640), 15, 6, 64))
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(DEVICE)
+    taken = torch.empty(max(0, free - 2 * demand_of(data, config(), DEVICE)), dtype=torch.uint8, device=DEVICE)
+    found = reconstruct_images([data] * 6, config(compute__at_once="6"), DEVICE, UNWATCHED)
+    del taken
+    assert [image.account.fallback_reason for image in found] == [""] * 6
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (368, 640)], ids=str)
+@needs_gpu
+def test_an_image_takes_no_more_than_was_estimated(shape: tuple[int, int]) -> None:
+    data, _ = phantom(Case(shape, 15, 6, 64))
+    with peak_memory(DEVICE) as peak:
+        reconstruct(data, config(), DEVICE)
+        assert (peak() or 0) < 1.2 * demand_of(data, config(), DEVICE)
 
 
 OTHERS: list[dict[str, str]] = [

@@ -8,22 +8,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from tests.doubles.helpers import TIMEOUT_S, read_raw
 from untrained_recon.config import Config, ScanConfig, load_config
 from untrained_recon.errors import HostGoneError, WorkerError
+from untrained_recon.recon.lanes import IN_LANE
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
 from untrained_recon.serving.pool import FitPool
 from untrained_recon.serving.supervision import Watch, Worker
-from untrained_recon.serving.turns import Job, Turns
+from untrained_recon.serving.turns import Batch, Job, Turns
 from untrained_recon.serving.worker import Task, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
 
@@ -206,6 +209,9 @@ def test_workers_leave_ending_to_the_service(image: KSpace) -> None:
         assert pool.health.restarts == 0
 
 
+SIDE_BY_SIDE = CONFIG.model_copy(update={"compute": CONFIG.compute.model_copy(update={"at_once": 3})})
+
+
 def test_scans_take_turns(image: KSpace) -> None:
     turns = Turns()
     for scan in "aaabbc":
@@ -215,3 +221,84 @@ def test_scans_take_turns(image: KSpace) -> None:
     assert "".join(taken) == "abcaba"
     turns.close(WorkerError("closed"))
     assert take() is None
+
+
+def test_images_that_wait_in_one_scan_share_a_turn_where_the_settings_allow_it(image: KSpace) -> None:
+    turns = Turns()
+    for scan, config in zip("aaaaabac", [SIDE_BY_SIDE] * 6 + [CONFIG, SIDE_BY_SIDE], strict=True):
+        turns.put(Job(scan, image, config, 1.0))
+    take = functools.partial(turns.take, lambda: True, lambda: False)
+    taken = [job for _ in range(5) if (job := take())]
+    assert [(job.scan, len(job.jobs) if isinstance(job, Batch) else 1, job.seconds) for job in taken] == [
+        ("a", 3, 3.0),
+        ("b", 1, 1.0),
+        ("c", 1, 1.0),
+        ("a", 2, 2.0),
+        ("a", 1, 1.0),
+    ]
+    assert len(turns) == 0
+
+
+def failing_once(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
+    """A task that fails for the images of one repetition."""
+    if data.index.repetition == 1:
+        raise ValueError("no such image")
+    return reconstruct_on(data, config, device, seconds)
+
+
+def several(image: KSpace) -> list[KSpace]:
+    return [replace(image, index=image.index._replace(repetition=n)) for n in range(3)]
+
+
+def held_up(pool: FitPool, image: KSpace) -> "Future[Reconstruction]":
+    """An image without end, so that what comes later waits."""
+    running = pool.submit("other", image, ENDLESS, 600.0)
+    wait_until(lambda: pool.health.busy == 1)
+    return running
+
+
+def test_images_of_a_turn_are_those_of_each_alone_and_one_that_fails_costs_no_other(image: KSpace) -> None:
+    with pool_of(1, failing_once) as pool:
+        alone = pool.submit("scan", image, CONFIG, 60.0).result(TIMEOUT_S)
+        held_up(pool, image)
+        made = [pool.submit("scan", data, SIDE_BY_SIDE, 60.0) for data in several(image)]
+        pool.cancel("other")
+        for future in (made[0], made[2]):
+            found = future.result(TIMEOUT_S)
+            np.testing.assert_array_equal(found.magnitude, alone.magnitude)
+            assert found.account.seconds > 0
+        with pytest.raises(ValueError, match="no such image"):
+            made[1].result(TIMEOUT_S)
+        assert pool.health.restarts == 0
+
+
+def deadly_in_company(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
+    """A task that kills its worker unless the image is alone."""
+    if IN_LANE.get():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return reconstruct_on(data, config, device, seconds)
+
+
+def test_images_whose_worker_died_of_their_company_are_made_one_by_one(image: KSpace) -> None:
+    with pool_of(1, deadly_in_company) as pool:
+        held_up(pool, image)
+        made = [pool.submit("scan", data, SIDE_BY_SIDE, 60.0) for data in several(image)]
+        pool.cancel("other")
+        assert [future.result(TIMEOUT_S).account.method for future in made] == ["maps"] * 3
+        assert pool.health.restarts == 1
+
+
+def test_a_turn_that_nobody_wants_is_given_up(image: KSpace) -> None:
+    endless = ENDLESS.model_copy(update={"compute": SIDE_BY_SIDE.compute})
+    with pool_of(1) as pool:
+        held_up(pool, image)
+        made = [pool.submit("scan", data, endless, 600.0) for data in several(image)]
+        pool.cancel("other")
+        wait_until(lambda: pool.places[0].scan == "scan")
+        time.sleep(0.5)
+        pool.cancel("scan")
+        for future in made:
+            with pytest.raises(HostGoneError):
+                future.result(TIMEOUT_S)
+        assert pool.submit("next", image, CONFIG, 60.0).result(TIMEOUT_S).account.method == "maps"
+        assert pool.health.restarts == 0

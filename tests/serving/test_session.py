@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.doubles.helpers import read_raw
@@ -184,3 +185,17 @@ def test_fits_of_this_process_are_given_up_when_nobody_wants_them(small_scan: Pa
         threading.Timer(0.3, jobs.cancel, ["scan"]).start()
         with pytest.raises(HostGoneError):
             running.result(60)
+
+
+def test_fits_of_this_process_may_be_side_by_side(small_scan: Path) -> None:
+    xml, acquisitions = read_raw(small_scan)
+    session = Session(xml, {**QUICK, "fit.iterations": "1000000", "compute.at_once": "2"})
+    with LocalJobs(CPU, session.config.compute) as jobs:
+        (data, *_) = session.assemble([acquisitions])
+        quick = session.config.model_copy(update={"fit": session.config.fit.model_copy(update={"iterations": 3})})
+        given_up, images = jobs.submit("scan", data, session.config, 600.0), [jobs.submit("scan", data, quick, 600.0) for _ in "ab"]
+        one, other = (image.result(60) for image in images)  # past the one that has no end
+        jobs.cancel("scan")
+        with pytest.raises(HostGoneError):
+            given_up.result(60)
+    np.testing.assert_array_equal(one.magnitude, other.magnitude)

@@ -69,7 +69,7 @@ def reconstruct(
     from untrained_recon.errors import MapsError, MaskError
     from untrained_recon.recon.fit.watch import Watch
     from untrained_recon.recon.plane import pick_device
-    from untrained_recon.recon.volume import reconstruct_image
+    from untrained_recon.recon.volume import reconstruct_images
 
     if isinstance(maps, Mapping):
         maps, settings = None, {**settings, "maps": maps}
@@ -84,8 +84,7 @@ def reconstruct(
     else:
         images, lead = to_kspaces(ksp, mask, maps, noise)
     where, start = pick_device(chosen.device), time.monotonic()
-    watches = Watch.of(chosen.scan.time_budget_s or None, follow).parts(len(images))
-    parts = [reconstruct_image(image, chosen, where, watch) for image, watch in zip(images, watches, strict=True)]
+    parts = reconstruct_images(images, chosen, where, Watch.of(chosen.scan.time_budget_s or None, follow))
     return _together(parts, lead, time.monotonic() - start) if lead else parts[0]
 
 

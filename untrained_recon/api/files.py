@@ -47,7 +47,7 @@ def reconstruct_file(
     from untrained_recon.output import require_place
     from untrained_recon.recon.fit.watch import Watch
     from untrained_recon.recon.plane import pick_device
-    from untrained_recon.recon.volume import reconstruct_image
+    from untrained_recon.recon.volume import reconstruct_images
     from untrained_recon.scan.header import parse_header
     from untrained_recon.scan.images import to_images
     from untrained_recon.scan.series import possible_series
@@ -58,8 +58,8 @@ def reconstruct_file(
     if output is not None:
         require_place(Path(output), inputs)
     xml, scan = _read(path, mask, chosen.scan)
-    parts = Watch.of(chosen.scan.time_budget_s or None, follow).parts(len(scan))
-    recons = {data.index: reconstruct_image(data, chosen, where, part) for data, part in zip(scan, parts, strict=True)}
+    images = reconstruct_images(scan, chosen, where, Watch.of(chosen.scan.time_budget_s or None, follow))
+    recons = {data.index: image for data, image in zip(scan, images, strict=True)}
     if output is not None:
         with image_file(Path(output), xml, inputs) as out:
             for data in scan:

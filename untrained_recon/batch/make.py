@@ -86,7 +86,7 @@ def _made(task: Task, jobs: Jobs | None, stopping: Stopping) -> Record:
     notes = Notes(task)
     try:
         notes.inputs = tuple(FileState.of(path) for path in task.inputs)
-        with LocalJobs(pick_device(task.config.device)) if jobs is None else nullcontext(jobs) as workers:
+        with LocalJobs(pick_device(task.config.device), task.config.compute) if jobs is None else nullcontext(jobs) as workers:
             missing = _reconstruct(task, Noting(workers, notes), stopping)
     except STOPPED:
         logger.warning("ended before it was done")

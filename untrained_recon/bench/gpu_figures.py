@@ -17,15 +17,21 @@ from untrained_recon.errors import FitError
 from untrained_recon.metrics import psnr
 from untrained_recon.physics.maps import estimate_map_sets
 from untrained_recon.physics.operators import Sense
+from untrained_recon.recon.demand import image_demand
 from untrained_recon.recon.fit.loop import fit
+from untrained_recon.recon.fit.watch import UNWATCHED
 from untrained_recon.recon.methods import solve_without_network
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic, precision
 from untrained_recon.recon.plane import reconstruct
+from untrained_recon.recon.volume import reconstruct_images
 from untrained_recon.serving.pool import FitPool
 from untrained_recon.types import FloatArray
 
-SLICES, WORKERS = 36, 4
+SLICES, WORKERS, AT_ONCE = 36, 4, (1, 4, 12)
+
+
+SLICES_NAMES = {n: f"large: {SLICES} slices" + (f", {n} at once" if n > 1 else "") for n in AT_ONCE}
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def _images(measured: Sizes, device: torch.device) -> Figures:
     yield "new matrix, s more", first - again
     yield "large: image, s", again
     yield "large: GB", None if peak_bytes is None else peak_bytes / 1e9
+    yield "large: GB estimated", image_demand(measured.config, measured.large.coils, measured.large.shape, device) / 1e9
 
 
 def _stages(measured: Sizes, device: torch.device) -> Figures:
@@ -106,16 +113,28 @@ def _repeated(measured: Sizes, device: torch.device) -> Figures:
     for name, config in (("", measured.config), (", deterministic", _computed(measured.config, deterministic=True))):
         one, other = (_image(measured.usual, config, device) for _ in range(2))
         yield f"same seed{name}: difference", float(np.linalg.norm(one - other) / np.linalg.norm(one))
+    unrefined = measured.config.model_copy(update={"refine": measured.config.refine.model_copy(update={"iterations": 0})})
+    one, other = (_image(measured.usual, unrefined, device) for _ in range(2))
+    yield "same seed, fit alone: difference", float(np.linalg.norm(one - other) / np.linalg.norm(one))
     yield "image deterministic, s", _image_seconds(measured.usual, _computed(measured.config, deterministic=True), device)
 
 
 def _slices(measured: Sizes, device: torch.device) -> Figures:
-    """One after the other, from a few."""
-    few = [phantom(measured.large, number)[0] for number in range(4 if device.type == "cuda" else 1)]
-    start = now(device)
-    for data in few:
-        reconstruct(data, measured.config, device)
-    yield f"large: {SLICES} slices, s", (now(device) - start) * SLICES / len(few)
+    """One after the other and side by side, from a few; and how much an image hangs on its company."""
+    alone = None
+    for at_once, graphs in (*((n, True) for n in AT_ONCE), (AT_ONCE[1], False)):
+        count = 2 * max(2, at_once) if device.type == "cuda" else 2
+        few = [phantom(replace(measured.large, slices=count), number)[0] for number in range(count)]
+        config = _computed(measured.config, at_once=at_once, graphs=graphs)
+        with peak_memory(device) as peak:
+            start = now(device)
+            found = reconstruct_images(few, config, device, UNWATCHED)[0].magnitude
+            each, peak_bytes = (now(device) - start) / count, peak()
+        name = SLICES_NAMES[at_once] + ("" if graphs else ", not recorded")
+        yield f"{name}, s", each * SLICES
+        yield f"{name}, GB", None if peak_bytes is None else peak_bytes / 1e9
+        alone = found if alone is None else alone
+        yield f"{name}: difference from alone", float(np.linalg.norm(found - alone) / np.linalg.norm(alone))
 
 
 def _precisions(measured: Sizes, device: torch.device) -> Figures:
@@ -158,7 +177,7 @@ def _workers(measured: Sizes, device: torch.device) -> Figures:
     """Slices by several workers on one card, from a few, after as many that warm the workers up."""
     if device.type == "cpu":
         return
-    few = [phantom(measured.large, number)[0] for number in range(3 * WORKERS)]
+    few = [phantom(replace(measured.large, slices=3 * WORKERS), number)[0] for number in range(3 * WORKERS)]
     pool = FitPool([str(device)] * WORKERS, threads=2)
     try:
         for _ in range(2):

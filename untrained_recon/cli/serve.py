@@ -15,7 +15,7 @@ from untrained_recon.cli.options import parse_assignments
 from untrained_recon.cli.service import PORTS
 from untrained_recon.memory import GIB
 
-DEFAULT_LIMITS = {"scan.time_budget_s": 1800.0}
+DEFAULT_LIMITS = {"scan.time_budget_s": 1800.0, "compute.at_once": 8.0}
 
 HOSTS = ("127.0.0.1", "::1")
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -43,7 +43,8 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     "limits",
     multiple=True,
     metavar="KEY.PATH=VALUE",
-    help="Most that a scan may ask for, of any setting that is a number; repeatable.  [default: scan.time_budget_s=1800]",
+    help="Most that a scan may ask for, of any setting that is a number; repeatable."
+    "  [default: scan.time_budget_s=1800, compute.at_once=8]",
 )
 @click.option("--config-dir", type=FOLDER, help="Folder of the files that scans may name as `config` or `unet.weights`.")
 @click.option("--memory", type=click.FloatRange(0.01), help="GiB for all scans.  [default: 40 % of what there is]")

@@ -13,6 +13,7 @@ ROWS = 32  # of a map, at a time: bounds the memory of the covariances
 FULL_WEIGHT = 0.9  # of the eigenvalue
 EPSILON = 1e-6
 AT_ONCE = {"cpu": 1 << 30, "cuda": 2048}  # eigenvalue problems: on a GPU each takes half a megabyte to work in
+EIGEN_BYTES = {"cpu": 0, "cuda": 1 << 19}
 
 
 def signal_kernels(block: Tensor, kernel_width: int, thresh: float) -> Tensor:
@@ -59,6 +60,13 @@ def eigen_maps(kernels: Tensor, shape: tuple[int, int], n_sets: int) -> tuple[Te
         maps.append(vector[..., -n_sets:].flip(-1).permute(3, 2, 0, 1))
         values.append(value[..., -n_sets:].flip(-1).permute(2, 0, 1))
     return torch.cat(maps, dim=2), torch.cat(values, dim=1).clamp(0, 1)
+
+
+def working_bytes(n_coils: int, shape: tuple[int, int], n_sets: int, device: torch.device) -> int:
+    """About the memory that maps of a size take while they are made, themselves included."""
+    pixels, at_once = math.prod(shape), min(ROWS, shape[0]) * shape[1]
+    covariances = 4 * 8 * at_once * n_coils**2  # they, their eigenvectors, and copies of both
+    return covariances + EIGEN_BYTES[device.type] * min(at_once, AT_ONCE[device.type]) + 4 * 8 * n_sets * n_coils * pixels
 
 
 def fade(values: Tensor, crop: float) -> Tensor:

@@ -4,10 +4,10 @@ import logging
 from dataclasses import replace
 
 import numpy as np
-import sigpy
 import torch
 from torch import Tensor
 
+from untrained_recon.centred import resize as resize_array
 from untrained_recon.config import MapsConfig
 from untrained_recon.errors import CalibrationError
 from untrained_recon.physics.espirit import eigen_maps, fade, reference_phase, signal_kernels
@@ -37,7 +37,7 @@ def compress(data: KSpace, max_coils: int) -> KSpace:
     if n_coils <= max_coils:
         return data
     centre = (min(n, COMPRESSION_WIDTH) for n in data.calib.shape[1:])
-    samples = sigpy.resize(data.calib, (n_coils, *centre)).reshape(n_coils, -1).astype(np.complex128)
+    samples = resize_array(data.calib, (n_coils, *centre)).reshape(n_coils, -1).astype(np.complex128)
     power, components = np.linalg.eigh(samples @ samples.conj().T)
     if power[-1] <= 0:
         return data

@@ -129,9 +129,9 @@ def alias(mask: BoolArray) -> float:
     """Height of the largest alias by the samples outside the calibration block, relative to the image's own: 1 if regular."""
     outer = mask & _between(mask)
     fine = [2 * n for n in mask.shape]  # an acceleration that does not divide the matrix puts aliases between pixels
-    response = np.abs(np.fft.fft2(outer, fine)) / max(1, int(outer.sum()))
-    near = [np.minimum(np.arange(n), n - np.arange(n)) < n / NEAREST_ALIAS for n in fine]
-    response[np.logical_and.outer(*near)] = 0
+    response = torch.fft.rfft2(torch.from_numpy(outer).float(), fine).abs() / max(1, int(outer.sum()))  # the other half is alike
+    near_y, near_x = (np.minimum(np.arange(n), n - np.arange(n)) < n / NEAREST_ALIAS for n in fine)
+    response[torch.from_numpy(np.logical_and.outer(near_y, near_x[: response.shape[1]]))] = 0
     return float(response.max())
 
 

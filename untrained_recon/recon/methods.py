@@ -11,7 +11,7 @@ from untrained_recon.account import NOTHING, Account
 from untrained_recon.config import BaselineConfig, Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_maps
-from untrained_recon.physics.operators import data_consistency, fft2, ifft2, rss, to_recon_matrix
+from untrained_recon.physics.operators import Sense, data_consistency, fft2, ifft2, rss, to_recon_matrix
 from untrained_recon.recon.conventional import bart, baselines
 from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, aliasing, misfit
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
@@ -80,27 +80,29 @@ def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
 def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
     """On the device where the method can use it; what comes back lies on the CPU."""
     where = device if method == "cg-sense" else CPU
-    mps = _one_set(data, config, method, where)
+    mps = torch.from_numpy(_one_set(data, config, method, where)).to(where)
+    ksp, mask, sampling = (torch.from_numpy(array).to(where) for array in (data.ksp, data.mask, data.sampling))
+    lamda, iterations = config.baseline.lamda, config.baseline.iterations
 
     def solved(ksp: Tensor) -> Tensor:
-        img = baselines.solve(method, ksp.numpy(), mps, data.mask, config.baseline.lamda, config.baseline.iterations, where)
-        return torch.from_numpy(mps * img).to(where)
+        if method == "cg-sense":
+            return mps * baselines.cg_sense(Sense(mps, mask), ksp, lamda, iterations)
+        return mps * torch.from_numpy(baselines.solve(method, ksp.numpy(), mps.numpy(), data.mask, lamda, iterations))
 
     def delivered(coil_imgs: Tensor, ksp: Tensor) -> Tensor:
         if config.recon.data_consistency:
-            coil_imgs = data_consistency(coil_imgs, ksp.to(where), torch.from_numpy(data.mask).to(where))
+            coil_imgs = data_consistency(coil_imgs, ksp, mask)
         return to_recon_matrix(coil_imgs, data.encoding).cpu()
 
-    ksp = torch.from_numpy(data.ksp)
     coil_imgs = solved(ksp)
-    residual = (fft2(coil_imgs).cpu() - ksp) * torch.from_numpy(data.sampling)
+    residual = (fft2(coil_imgs) - ksp) * sampling
     cautions = (*aliasing(data, True, False), *misfit(residual, data, ksp, CONVENTIONAL_MISFIT))
     return Solution(
         coil_imgs=delivered(coil_imgs, ksp),
-        mps=torch.from_numpy(mps),
+        mps=mps.cpu(),
         account=Account(method, reason, stop_reason=FALLBACK if reason else NOTHING, map_sets=1),
         cautions=cautions,
-        again=lambda ksp: delivered(solved(ksp), ksp),
+        again=lambda ksp: delivered(solved(ksp.to(where)), ksp.to(where)),
     )
 
 

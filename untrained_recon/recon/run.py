@@ -18,6 +18,7 @@ from untrained_recon.physics.uncertainty import noise_sd, uncertainty
 from untrained_recon.recon.demand import must_save
 from untrained_recon.recon.fit.held_out import held_out, held_out_error
 from untrained_recon.recon.fit.loop import CALLBACK, OUT_OF_TIME, FitResult, fit
+from untrained_recon.recon.fit.recorded import RECORDING
 from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
@@ -215,5 +216,6 @@ def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, wat
         # as text: who keeps the record would keep the traceback, and with it all that the failed fit holds
         logger.warning("not enough memory on %s, trying again with less: %s", ksp.device, str(error))
     gc.collect()  # optimisers refer to themselves
-    torch.cuda.empty_cache()  # nothing on a machine without CUDA
+    with RECORDING:
+        torch.cuda.empty_cache()  # nothing on a machine without CUDA
     return attempt(save_memory=True)

@@ -14,10 +14,12 @@ from untrained_recon.config import Config, MapsConfig
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_map_sets, needed_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
+from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, misfit, out_of_time, too_few_sets
 from untrained_recon.recon.evidence import Again, refined_again, undetermined_part
 from untrained_recon.recon.fit.loop import DISCREPANCY, OUT_OF_TIME
 from untrained_recon.recon.fit.watch import Watch
+from untrained_recon.recon.lanes import side_by_side
 from untrained_recon.recon.passes import refined_on
 from untrained_recon.recon.run import Problem, Run, run
 from untrained_recon.types import KSpace
@@ -226,8 +228,17 @@ def _problems(data: KSpace, ksp: Tensor, sampling: Tensor, mps: Tensor | None, m
 
 def _repeated(problems: list[Problem], config: Config, watch: Watch) -> list[list[Run]]:
     """For every problem ``recon.runs`` runs, whose images are to be averaged (paper, section 6)."""
-    parts = watch.parts(len(problems) * config.recon.runs)
-    return [[run(problem, config, number, next(parts)) for number in range(config.recon.runs)] for problem in problems]
+    n, device = config.recon.runs, problems[0].ksp.device
+    if config.compute.at_once > 1:
+        for problem in problems:
+            problem.prior()  # now, as whoever is first would make what they share
+
+    def work(which: tuple[Problem, int], part: Watch) -> Run:
+        return run(which[0], config, which[1], part)
+
+    each = [(problem, number) for problem in problems for number in range(n)]
+    runs = side_by_side(work, each, watch, device, config.compute, lambda which: demand_of(which[0].data, config, device))
+    return [runs[start : start + n] for start in range(0, len(runs), n)]
 
 
 def _chi2(problem: Problem, img: Tensor) -> float:

@@ -4,19 +4,22 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import sigpy
 import torch
 
 from untrained_recon.account import Account
 from untrained_recon.cautions import distinct
+from untrained_recon.centred import fft, ifft, resize
 from untrained_recon.config import Config
 from untrained_recon.encoding import Encoding, within
 from untrained_recon.physics.maps import compress
+from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.warm_start import Neighbour
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
+from untrained_recon.recon.lanes import side_by_side
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.scale import brought_back, near_one
 from untrained_recon.sampled import AXES, X, Y, Z, plane_axis
@@ -34,8 +37,8 @@ def reconstruct_image(data: KSpace, config: Config, device: torch.device, watch:
     A 3-D image is transformed along an axis in which k-space is complete and reconstructed plane by plane: along z where all
     partitions were acquired, else along the readout. Where no axis is complete (an asymmetric echo with undersampling in y and
     z), the readout is filled with zeros. Planes are made at the delivered positions: oversampling and interpolation along the
-    axis come before the fits. Each plane may start from the network of the one before (``fit.following_iterations``). Time and
-    progress are those of all planes together.
+    axis come before the fits. Each plane may start from the network of the one before (``fit.following_iterations``), else
+    planes may be made side by side (``compute.at_once``). Time and progress are those of all planes together.
 
     Raises:
         NonFiniteError: The image is beyond single precision.
@@ -45,6 +48,15 @@ def reconstruct_image(data: KSpace, config: Config, device: torch.device, watch:
     return brought_back(_reconstructed(data, config, device, watch), scale)
 
 
+def reconstruct_images(images: Sequence[KSpace], config: Config, device: torch.device, watch: Watch) -> list[Reconstruction]:
+    """:func:`reconstruct_image` of each image of a scan, as many at once as ``compute.at_once`` says; they share the time."""
+
+    def work(data: KSpace, part: Watch) -> Reconstruction:
+        return reconstruct_image(data, config, device, part)
+
+    return side_by_side(work, images, watch, device, config.compute, lambda data: demand_of(data, config, device))
+
+
 def _reconstructed(data: KSpace, config: Config, device: torch.device, watch: Watch) -> Reconstruction:
     if data.mask.ndim == 2:
         return reconstruct(data, config, device, watch)
@@ -52,10 +64,13 @@ def _reconstructed(data: KSpace, config: Config, device: torch.device, watch: Wa
     axis = plane_axis(data.mask)
     planes = split(data, axis)
     logger.info("%s: 3-D, reconstructed in %d %s", data.index, len(planes), AXES[axis])
-    done: list[Reconstruction] = []
-    for plane, part in zip(planes, replace(watch, warm_start=Neighbour()).parts(len(planes)), strict=True):
-        recon = reconstruct(plane, config, device, part)
-        done.append(replace(recon, maps=None))  # of all planes they are as large as the volume of every coil
+
+    def work(plane: KSpace, part: Watch) -> Reconstruction:
+        return replace(reconstruct(plane, config, device, part), maps=None)  # of all planes as large as the volume of every coil
+
+    compute = config.compute.model_copy(update={"at_once": 1}) if config.fit.following_iterations else config.compute
+    watch = replace(watch, warm_start=Neighbour())
+    done = side_by_side(work, planes, watch, device, compute, lambda plane: demand_of(plane, config, device))
     return stacked(done, axis, time.monotonic() - start)
 
 
@@ -74,11 +89,11 @@ def split(data: KSpace, axis: int) -> list[KSpace]:
     length = within(data.mask.shape[axis], encoding.encoded_fov[axis], encoding.recon_fov[axis])
 
     def planes(ksp: ComplexArray) -> ComplexArray:
-        img = sigpy.ifft(ksp, axes=[1 + axis])
+        img = ifft(ksp, axes=[1 + axis])
         img = _resize(img, 1 + axis, length)
         if length != pixels:
             scale = math.sqrt(pixels / length)
-            img = scale * sigpy.ifft(_resize(sigpy.fft(img, axes=[1 + axis]), 1 + axis, pixels), axes=[1 + axis])
+            img = scale * ifft(_resize(fft(img, axes=[1 + axis]), 1 + axis, pixels), axes=[1 + axis])
         return np.ascontiguousarray(np.moveaxis(img, 1 + axis, 0), np.complex64)
 
     ksp = planes(data.ksp)
@@ -110,8 +125,7 @@ def _plane(encoding: Encoding, shape: tuple[int, ...], axis: int) -> Encoding:
 
 
 def _resize(x: ComplexArray, axis: int, size: int) -> ComplexArray:
-    resized: ComplexArray = sigpy.resize(x, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
-    return resized
+    return resize(x, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
 
 
 def _plane_weights(weights: FloatArray, mask: BoolArray, axis: int) -> FloatArray:

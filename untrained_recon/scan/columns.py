@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import sigpy
 
+from untrained_recon.centred import ifft
 from untrained_recon.encoding import Encoding
 from untrained_recon.errors import EncodingError
 from untrained_recon.scan.readout import Readout
@@ -114,7 +114,7 @@ def _profile(lines: Sequence[npt.NDArray[np.complex128]]) -> npt.NDArray[np.floa
     """Energy along the readout's field of view."""
     n = lines[0].shape[1]
     window = np.hanning(n + 2)[1:-1]
-    return np.asarray(sum((np.abs(sigpy.ifft(data * window, axes=[-1])) ** 2).sum(axis=0) for data in lines), float)
+    return np.asarray(sum((np.abs(ifft(data * window, axes=[-1])) ** 2).sum(axis=0) for data in lines), float)
 
 
 def _centre_is_unset(readouts: Sequence[Readout], encoding: Encoding) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 
 import ismrmrd
 import numpy as np
-import sigpy
 
 from untrained_recon.cautions import Caution
+from untrained_recon.centred import fft, ifft, resize
 from untrained_recon.config import ScanConfig
 from untrained_recon.encoding import Encoding, ImageIndex, TimeRanges
 from untrained_recon.errors import NonFiniteError
@@ -165,7 +165,7 @@ def to_grid(readouts: list[Readout], encoding: Encoding, grid: int) -> tuple[Com
 def _crop_readout(ksp: ComplexArray, counts: CountArray, n_x: int) -> tuple[ComplexArray, CountArray]:
     """Remove readout oversampling: cut the middle of the image along x; a column counts as sampled if its source is."""
     grid = ksp.shape[-1]
-    img = sigpy.resize(sigpy.ifft(ksp, axes=[-1]), (*ksp.shape[:-1], n_x))
+    img = resize(ifft(ksp, axes=[-1]), (*ksp.shape[:-1], n_x))
     columns = np.rint((np.arange(n_x) - n_x // 2) * (grid / n_x)).astype(int) + grid // 2
     cropped = counts[..., np.clip(columns, 0, grid - 1)]
-    return (sigpy.fft(img, axes=[-1]) * (cropped > 0)).astype(np.complex64), cropped
+    return (fft(img, axes=[-1]) * (cropped > 0)).astype(np.complex64), cropped

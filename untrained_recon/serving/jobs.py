@@ -1,18 +1,22 @@
 """Fits that run beside receiving and sending."""
 
-import contextvars
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Protocol
 
 import torch
 
-from untrained_recon.config import Config
+from untrained_recon.config import ComputeConfig, Config
 from untrained_recon.errors import HostGoneError
+from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.watch import Callback, Progress, Watch
+from untrained_recon.recon.lanes import Lanes
 from untrained_recon.recon.volume import reconstruct_image
 from untrained_recon.serving.progress import fit_logger
 from untrained_recon.types import KSpace, Reconstruction
+
+ONE_BY_ONE = ComputeConfig()
 
 
 class Jobs(Protocol):
@@ -26,27 +30,28 @@ class Jobs(Protocol):
 
 
 class LocalJobs:
-    """One fit after the other in a thread of this process, for a gadget that serves one scan.
+    """Fits in threads of this process, for a gadget that serves one scan: one after the other, or ``compute.at_once``.
 
     Args:
         device: Where to fit.
+        compute: How the images of the scan are computed.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, compute: ComputeConfig = ONE_BY_ONE) -> None:
         self._device = device
         self._unwanted = False
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fit")
+        self._lanes = Lanes(device, compute)
 
     def __enter__(self) -> "LocalJobs":
+        self._lanes.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._executor.shutdown(cancel_futures=True)
+        self._lanes.__exit__(kind, error, trace)
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`Jobs`."""
-        context = contextvars.copy_context()  # for the log, whose scan it is
-        return self._executor.submit(context.run, self._reconstruct, data, config, seconds)
+        return self._lanes.submit(partial(self._reconstruct, data, config, seconds), partial(demand_of, data, config, self._device))
 
     def cancel(self, scan: str) -> None:
         """See :class:`Jobs`; there is but one scan, and leaving the context forgets what it has queued."""

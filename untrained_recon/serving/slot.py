@@ -5,14 +5,15 @@ import threading
 from collections.abc import Callable
 
 from untrained_recon.errors import HostGoneError, ServiceStoppedError, WorkerError
+from untrained_recon.serving.stack import Result
 from untrained_recon.serving.supervision import Worker, WorkerDied
-from untrained_recon.serving.turns import Job, Turns
-from untrained_recon.types import Reconstruction
+from untrained_recon.serving.turns import Batch, Job, Turns
 
 logger = logging.getLogger(__name__)
 
 NO_TIME = 0.0
 MOST_TRIES = 3
+GONE = "the host left before its images were made"
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 
@@ -20,7 +21,7 @@ class Slot(threading.Thread):
     """Starts a worker, gives it images, and starts the next when it dies or hangs.
 
     An image whose worker dies is tried once more; if that dies too, or the worker hung, it gets no time: a conventional image comes
-    instead.
+    instead. Images that were side by side are tried one by one.
 
     Args:
         device: Where its workers compute.
@@ -39,6 +40,7 @@ class Slot(threading.Thread):
         self.worker: Worker | None = None
         self.job: Job | None = None
         self.restarts = 0
+        self._again: list[Job] = []  # images that were side by side when their worker died
         self._pause = 0.0
         self._start, self._turns = start, turns
 
@@ -66,21 +68,24 @@ class Slot(threading.Thread):
             if self.job is not None and not warm:
                 self._outlived(self.job, "")
             self._turns.pause(self._pause)
-        if self.job is not None:
-            self._end(ServiceStoppedError("the service was shut down during the fit; repeat the scan"))
+        for job in filter(None, (self.job, *self._again)):
+            job.end(ServiceStoppedError("the service was shut down during the fit; repeat the scan"))
 
     def cancel(self, scan: str) -> None:
-        """Give up the image at hand if it is the scan's."""
-        job, worker = self.job, self.worker
-        if job is not None and job.scan == scan:
-            job.unwanted = True
-            if worker is not None:
-                worker.cancel()
+        """Give up the image at hand, and those that are to be tried again, if they are the scan's."""
+        job, worker, again = self.job, self.worker, list(self._again)
+        for one in filter(None, (job, *again)):
+            one.unwanted |= one.scan == scan
+        if job is not None and job.scan == scan and worker is not None:
+            worker.cancel()
 
     def _serve(self, worker: Worker) -> None:
         """Give a worker images while it lives and the queue is open."""
         while (job := self._next(worker)) is not None:
             seconds = job.seconds if job.tries < MOST_TRIES - 1 else NO_TIME
+            if job.unwanted:
+                self._end(HostGoneError(GONE))
+                continue
             try:
                 self._end(worker.run(job.scan, job.data, job.config, seconds))
             except WorkerDied as death:
@@ -101,13 +106,18 @@ class Slot(threading.Thread):
 
     def _outlived(self, job: Job, hung: str) -> None:
         """What becomes of an image whose worker died."""
+        if isinstance(job, Batch):
+            self.job, *self._again = job.jobs
+            for one in job.jobs:
+                one.unwanted = job.unwanted
+            return
         job.tries = MOST_TRIES - 1 if hung and job.tries < MOST_TRIES - 1 else job.tries + 1
         if job.unwanted:
-            self._end(HostGoneError("the host left before its images were made"))
+            self._end(HostGoneError(GONE))
         elif job.tries == MOST_TRIES:
             self._end(WorkerError(f"every worker died of {job.data.index}; see the service's log"))
 
-    def _end(self, result: Reconstruction | Exception) -> None:
-        job, self.job = self.job, None
+    def _end(self, result: Result) -> None:
+        job, self.job = self.job, self._again.pop(0) if self._again else None
         assert job is not None
         job.end(result)

@@ -13,8 +13,9 @@ from types import TracebackType
 from untrained_recon.config import Config
 from untrained_recon.encoding import ImageIndex
 from untrained_recon.serving.glimpse import Glimpse
+from untrained_recon.serving.stack import Result, Stack
 from untrained_recon.serving.worker import BEAT_S, Done, Job, Life, Ready, Task, work
-from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Worker:
         self.hung = ""
         self._watch, self._changed, self._show = watch, changed, show
         self._at_hand: tuple[str, ImageIndex] | None = None
-        self._answers: queue.SimpleQueue[Reconstruction | Exception] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._number = 0
         self._sending = threading.Lock()
         self._deadline: float | None = None  # of the image at hand
@@ -113,8 +114,8 @@ class Worker:
         """Whether it has an image."""
         return self._deadline is not None
 
-    def run(self, scan: str, data: KSpace, config: Config, seconds: float) -> Reconstruction:
-        """Reconstruct an image. Raises WorkerDied, or what the reconstruction raised."""
+    def run(self, scan: str, data: KSpace | Stack, config: Config, seconds: float) -> Result:
+        """Reconstruct an image or a stack of them. Raises WorkerDied, or what the reconstruction raised."""
         self._at_hand = (scan, data.index)
         self._moved = time.monotonic()
         self._deadline = self._moved + max(0.0, seconds) + self._watch.stall

@@ -2,11 +2,12 @@
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from untrained_recon.config import Config
+from untrained_recon.serving.stack import Result, Stack
 from untrained_recon.types import KSpace, Reconstruction
 
 
@@ -16,7 +17,7 @@ class Job:
 
     Attributes:
         scan: Whose.
-        data: Its k-space.
+        data: Its k-space; of a :class:`Batch` that of several.
         config: Settings.
         seconds: Time for its fit.
         future: Takes what becomes of it.
@@ -25,19 +26,40 @@ class Job:
     """
 
     scan: str
-    data: KSpace
+    data: KSpace | Stack
     config: Config
     seconds: float
     future: "Future[Reconstruction]" = field(default_factory=Future)
     tries: int = 0
     unwanted: bool = False
 
-    def end(self, result: Reconstruction | Exception) -> None:
+    @property
+    def at_once(self) -> int:
+        """How many images like it may be made together."""
+        return self.config.compute.at_once
+
+    def end(self, result: Result) -> None:
         """Hand over what became of it."""
+        assert not isinstance(result, list)
         if isinstance(result, Exception):
             self.future.set_exception(result)
         else:
             self.future.set_result(result)
+
+
+class Batch(Job):
+    """Images of one scan that are made side by side, in one turn."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        stack = Stack([job.data for job in jobs if isinstance(job.data, KSpace)])
+        super().__init__(jobs[0].scan, stack, jobs[0].config, sum(job.seconds for job in jobs))
+        self.jobs = jobs
+
+    def end(self, result: Result) -> None:
+        """Hand over what became of each image."""
+        results = result if isinstance(result, list) else [result] * len(self.jobs)
+        for job, one in zip(self.jobs, results, strict=True):
+            job.end(one)
 
 
 class Turns:
@@ -62,18 +84,24 @@ class Turns:
         job.end(self._closed)
 
     def take(self, ready: Callable[[], bool], gone: Callable[[], bool]) -> Job | None:
-        """The next image as soon as the taker is ready; None when the taker is gone or the queue closed."""
+        """The next image as soon as the taker is ready; None when the taker is gone or the queue closed.
+
+        Where ``compute.at_once`` allows it, those that wait behind it in its scan come along, as a :class:`Batch`.
+        """
         with self._change:
             while True:
                 self._change.wait_for(lambda: self._closed or gone() or (ready() and self._scans))
                 if self._closed or gone():
                     return None
                 scan, jobs = self._scans.popitem(last=False)
-                job = jobs.popleft()
+                taken = [jobs.popleft()]
+                while jobs and jobs[0].config == taken[0].config and len(taken) < taken[0].at_once:
+                    taken.append(jobs.popleft())
                 if jobs:
                     self._scans[scan] = jobs  # its turn comes again after all others
-                if job.future.set_running_or_notify_cancel():
-                    return job
+                taken = [job for job in taken if job.future.set_running_or_notify_cancel()]
+                if taken:
+                    return taken[0] if len(taken) == 1 else Batch(taken)
 
     def changed(self) -> None:
         """Have takers look again whether they are ready or gone."""

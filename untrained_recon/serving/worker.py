@@ -10,7 +10,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,24 +20,27 @@ from untrained_recon.config import Config
 from untrained_recon.errors import HostGoneError, WorkerError
 from untrained_recon.logs import SCAN, ScanFilter
 from untrained_recon.serving.glimpse import Glimpses
+from untrained_recon.serving.stack import Result, Stack
 from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 OOM_SCORE = "800"
-STEP: contextvars.ContextVar[Callable[[object], None] | None] = contextvars.ContextVar("step", default=None)
+STEP: contextvars.ContextVar[Callable[[Any], bool | None] | None] = contextvars.ContextVar("step", default=None)
 """Called with the progress of a fit; raises HostGoneError when nobody wants the image any more."""
 
 Task = Callable[[KSpace, Config, str, float], Reconstruction]
 
 
 class Job(NamedTuple):
-    """What the parent sends: an image of a scan, and the seconds for its fit. A bare number instead cancels the job that has it."""
+    """What the parent sends: an image of a scan (or several of them to be made side by side), and the seconds for its fit. A bare
+    number instead cancels the job that has it.
+    """
 
     number: int
     scan: str
-    data: KSpace
+    data: KSpace | Stack
     config: Config
     seconds: float
 
@@ -56,7 +59,7 @@ class Ready(NamedTuple):
 class Done(NamedTuple):
     """How a job ended."""
 
-    result: Reconstruction | Exception
+    result: Result
 
 
 def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
@@ -133,9 +136,12 @@ class _Worker:
 
         SCAN.set(job.scan)
         STEP.set(step)
-        result: Reconstruction | Exception
+        result: Result
         try:
-            result = task(job.data, job.config, device, job.seconds)
+            if isinstance(job.data, Stack):
+                result = _side_by_side(job.data.images, job.config, device, job.seconds, task)
+            else:
+                result = task(job.data, job.config, device, job.seconds)
         except Exception as error:
             result = _portable(error)
         finally:
@@ -161,6 +167,27 @@ class _Worker:
                 time.sleep(BEAT_S)
         except OSError:
             os._exit(1)
+
+
+def _side_by_side(images: Sequence[KSpace], config: Config, device: str, seconds: float, task: Task) -> list[Any]:
+    """What becomes of each image; the seconds are for all of them."""
+    import torch
+
+    from untrained_recon.recon.demand import demand_of
+    from untrained_recon.recon.fit.watch import Watch
+    from untrained_recon.recon.lanes import side_by_side
+
+    where = torch.device(device)
+
+    def work(data: KSpace, part: Watch) -> Reconstruction | Exception:
+        STEP.set(part.follow)  # in the context of its lane
+        try:
+            return task(data, config, device, part.left())
+        except Exception as error:  # whatever it is, it costs this image alone
+            return _portable(error)
+
+    watch = Watch.of(seconds, STEP.get())
+    return side_by_side(work, images, watch, where, config.compute, lambda data: demand_of(data, config, where))
 
 
 def _portable(error: Exception) -> Exception:

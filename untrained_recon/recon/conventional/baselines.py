@@ -20,9 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import sigpy
-import sigpy.mri
 import torch
 
 from untrained_recon.errors import ConfigError
@@ -31,9 +28,10 @@ from untrained_recon.physics.operators import Sense
 from untrained_recon.recon.conventional import bart
 from untrained_recon.types import BoolArray, ComplexArray
 
-# Distance from the minimiser of TV at λ 0.002 and 0.01, on a 64×48 phantom with six coils:
-SIGMA = 0.1  # dual step of the primal-dual method: 1.7 % and 0.05 % after 200 iterations; with sigpy's 1, 6.8 % at λ 0.01
-RHO = 0.05  # penalty of BART's ADMM: 2.4 % and 0.2 % after 100 iterations; with BART's own 0.5, 8.0 % and 1.4 % after 200
+RHO = 0.05
+"""Penalty of BART's ADMM. Distance from the minimiser of TV at λ 0.002 and 0.01, on a 64×48 phantom with six coils: 2.4 % and 0.2 %
+after 100 iterations; with BART's own 0.5, 8.0 % and 1.4 % after 200.
+"""
 
 CPU = torch.device("cpu")
 
@@ -88,6 +86,19 @@ def solve(
     return (scale * img).astype(np.complex64)
 
 
+def cg_sense(operator: Sense, ksp: torch.Tensor, lamda: float = 0.0, iterations: int = 0) -> torch.Tensor:
+    """``cg-sense`` where its data are: being linear, it needs no scale, and nothing waits for a GPU.
+
+    Args:
+        operator: Maps and mask.
+        ksp: complex ``operator.oshape``.
+        lamda: See :func:`solve`.
+        iterations: Likewise.
+    """
+    chosen = METHODS["cg-sense"]
+    return conjugate.cg_sense(operator, ksp, lamda or chosen.lamda, iterations or chosen.iterations)
+
+
 def data_scale(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, device: torch.device = CPU) -> float:
     """99th percentile of the magnitude of the zero-filled image ``S^H F^H M y``; its maximum where that is 0."""
     operator, samples = _on(device, ksp, mps, mask)
@@ -110,41 +121,15 @@ def _cg_sense(
 def _l1_wavelet(
     ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device
 ) -> ComplexArray:
-    # the step is known: sigpy would estimate the operator's norm from global random numbers
-    app = sigpy.mri.app.L1WaveletRecon(
-        ksp, mps, lamda, weights=_weights(mask), wave_name="db2", alpha=1, max_iter=iterations, show_pbar=False
-    )
-    return app.run()
+    from untrained_recon.recon.conventional import convex
+
+    return convex.l1_wavelet(ksp, mps, mask, lamda, iterations)
 
 
 def _tv(ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device) -> ComplexArray:
-    # sigpy's TotalVariationRecon sums |∂y| + |∂x|; BART and the paper take the length of the gradient
-    weights = _weights(mask)
-    gradient = sigpy.linop.FiniteDifference(mask.shape)
-    app = sigpy.app.LinearLeastSquares(
-        sigpy.mri.linop.Sense(mps, weights=weights),
-        ksp * weights,
-        proxg=_GradientLength(gradient.oshape, lamda),
-        G=gradient,
-        sigma=SIGMA,
-        tau=1 / (SIGMA * (1 + 8)),  # ‖M F S‖² is at most 1, ‖∇‖² at most 8
-        max_iter=iterations,
-        show_pbar=False,
-    )
-    return app.run()
+    from untrained_recon.recon.conventional import convex
 
-
-class _GradientLength(sigpy.prox.Prox):  # type: ignore[misc] # sigpy has no types
-    """Proximal map of ``λ Σ |∇x|``: every gradient vector is shortened by λ."""
-
-    def __init__(self, shape: tuple[int, ...], lamda: float) -> None:
-        self._lamda = lamda
-        super().__init__(shape)
-
-    def _prox(self, alpha: float, gradients: ComplexArray) -> ComplexArray:
-        length = np.linalg.norm(gradients, axis=0)
-        shortened = np.maximum(length - self._lamda * alpha, 0) / np.maximum(length, np.finfo(np.float32).tiny)
-        return gradients * shortened.astype(np.float32)
+    return convex.tv(ksp, mps, mask, lamda, iterations)
 
 
 def _bart_l1_wavelet(
@@ -161,10 +146,6 @@ def _paper_tv(
     ksp: ComplexArray, mps: ComplexArray, mask: BoolArray, lamda: float, iterations: int, _: torch.device
 ) -> ComplexArray:
     return bart.pics(["-S", "-R", f"T:7:0:{lamda:.9g}", f"-i{iterations}"], ksp, mps, mask)
-
-
-def _weights(mask: BoolArray) -> npt.NDArray[np.float32]:
-    return mask.astype(np.float32)
 
 
 # λ: about the best by the truth of 0.0003, 0.001, 0.003, 0.01, 0.03 (CG-SENSE: 0.001 … 0.1); three brains, R 3 to 4, a mask each

@@ -73,10 +73,13 @@ class Watch:
         """The same for a share of the time that is left."""
         return self.within(share * self.left()) if self.limited else self
 
-    def parts(self, n: int) -> Iterator["Watch"]:
-        """One for each of several parts in turn: each may take its share of the time left, and progress is that of all parts."""
+    def parts(self, n: int, at_once: int = 1) -> Iterator["Watch"]:
+        """One for each of several parts in turn: each may take its share of the time left, and progress is that of all parts.
+
+        Where several of them are done at once, each has as many shares.
+        """
         for done in range(n):
-            yield replace(self.part(1 / (n - done)), follow=self._among(done, n))
+            yield replace(self.part(min(1.0, at_once / (n - done))), follow=self._among(done, n))
 
     @property
     def followed(self) -> bool:

@@ -62,8 +62,8 @@ def _sums(device: torch.device, dtype: torch.dtype) -> Tensor:
     """Which of the 9 weights of the convolution (columns) each of the 16 transposed ones is the sum of; kept, as copying them to a
     GPU in every iteration would wait for it.
     """
-    along = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=dtype, device=device)
-    return torch.kron(along, along)
+    along = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=dtype)
+    return torch.kron(along, along).to(device)  # copied last: whatever stream takes it next, the device has it
 
 
 def build(

@@ -41,11 +41,16 @@ class ImageGenerator(nn.Module):
 
     def forward(self) -> Tensor:
         """The generated channels, real ``(out_channels, *out_size)``; pairs of them are complex images, see :func:`to_complex`."""
-        out = self.z
-        with torch.autocast(self.z.device.type, torch.bfloat16, enabled=self.bf16):
-            for out in self._outputs():  # noqa: B007  # one at a time, so that none is held longer than needed
-                pass
-        return out[0].to(self.z.dtype)
+        return self._last(self.z)[0].to(self.z.dtype)
+
+    def rehearse(self) -> None:
+        """A pass for no image at all: hooks see of which shapes and types outputs are, without the time and memory of an image."""
+        z, self.z = self.z, self.z[:0]
+        try:
+            with torch.no_grad():
+                self._last(self.z)
+        finally:
+            self.z = z
 
     def layer_outputs(self) -> list[Tensor]:
         """What every layer puts out, real ``(channels, n_y, n_x)`` each, without gradients; the last is the image (paper, C.1)."""
@@ -55,6 +60,12 @@ class ImageGenerator(nn.Module):
     def layer_parameters(self) -> list[list[nn.Parameter]]:
         """The parameters of every layer, from input to output, for step sizes by layer (paper, C.2)."""
         return [list(layer.parameters()) for layer in self.layers]
+
+    def _last(self, out: Tensor) -> Tensor:
+        with torch.autocast(self.z.device.type, torch.bfloat16, enabled=self.bf16):
+            for out in self._outputs():  # noqa: B007  # one at a time, so that none is held longer than needed
+                pass
+        return out
 
     def _outputs(self) -> Iterator[Tensor]:
         out = self.z

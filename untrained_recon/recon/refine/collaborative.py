@@ -84,12 +84,24 @@ def denoise(channels: Tensor, groups: Groups, threshold: float) -> Tensor:
     return _put_back(window * patches, groups.shape) / _put_back(window * weights.view(n_channels, 1, -1), groups.shape)
 
 
+def working_bytes(n_channels: int, shape: tuple[int, int], device: torch.device) -> int:
+    """About the memory that :func:`find_groups` and :func:`denoise` take for float32 images of a size."""
+    kind, pixels, span = device.type, math.prod(shape), 2 * REACH + 1
+    n_groups = math.prod(-(-n // STRIDE) for n in shape)
+    search = 3 * 4 * span**2 * n_groups + 2 * 4 * SHIFTS[kind] * n_channels * pixels
+    patches = 6 * 4 * PATCH**2 * n_channels * pixels  # unfolded, transformed, summed up, transformed back, weighted, put back
+    groups = 5 * 4 * PATCH**2 * GROUP * min(AT_ONCE[kind], n_groups * min(n_channels, CHANNELS[kind]))
+    return max(search, patches + groups)
+
+
 @lru_cache
 def _transforms(members: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosine transform of a patch, Haar transform of a group and window of a patch; copying them to a GPU would wait for it."""
-    cosines = _cosine_transform(PATCH).to(device, dtype)
-    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, device=device, dtype=dtype)
-    return torch.kron(cosines, cosines), _haar_transform(members).to(device, dtype), torch.kron(window, window)[:, None]
+    """Cosine transform of a patch, Haar transform of a group and window of a patch; copying them to a GPU waits for it."""
+    cosines = _cosine_transform(PATCH).to(dtype)
+    window = torch.kaiser_window(PATCH, periodic=False, beta=KAISER_BETA, dtype=dtype)
+    made = torch.kron(cosines, cosines), _haar_transform(members).to(dtype), torch.kron(window, window)[:, None]
+    within, across, windows = (one.to(device) for one in made)  # copied last: whatever stream takes them next, the device has them
+    return within, across, windows
 
 
 def _collect(transformed: Tensor, corners: Tensor, threshold: float, across: Tensor, sums: Tensor, weights: Tensor) -> None:
