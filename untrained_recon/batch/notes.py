@@ -43,8 +43,8 @@ class Notes:
             }
         )
 
-    def record(self, outcome: Outcome, error: Exception | None) -> Record:
-        """All of it."""
+    def record(self, outcome: Outcome, error: Exception | None, kept: str = "") -> Record:
+        """All of it; for ``kept`` see :class:`untrained_recon.batch.record.Record`."""
         config = self._task.config
         return Record(
             name=self._task.scan.name,
@@ -63,6 +63,7 @@ class Notes:
             started=self._started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._start, 3),
             host=socket.gethostname(),
+            kept=kept,
         )
 
 

@@ -18,7 +18,8 @@ from untrained_recon.files.export import FORMATS
 from untrained_recon.logs import SCAN
 
 if TYPE_CHECKING:
-    from untrained_recon.batch.run import Engine, Progress
+    from untrained_recon.batch.run import Progress
+    from untrained_recon.workers.share import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,9 @@ def recon(
 
 
 def _engine(devices: tuple[str, ...], workers: int, dask: str | None, slurm: str | None, output: Path) -> "Engine":
-    from untrained_recon.batch.cluster import CLUSTER, on_dask, on_slurm
-    from untrained_recon.batch.local import on_devices, slots
     from untrained_recon.extras import require_modules
+    from untrained_recon.workers.cluster import CLUSTER, on_dask, on_slurm
+    from untrained_recon.workers.local import on_devices, slots
 
     if dask is None and slurm is None:
         return partial(on_devices, slots(devices, workers))
@@ -170,7 +171,7 @@ def _line(progress: "Progress") -> str:
         f"{record.name}: {record.outcome}, {len(record.images)} images, {record.seconds:.1f} s",
         f"{record.fallbacks} FALLBACK" if record.fallbacks else "",
         cautions,
-        record.error,
+        record.reason,
     )
     return "; ".join(filter(None, parts))
 
