@@ -84,7 +84,8 @@ def test_ctrl_c_ends_it_and_keeps_what_is_finished(data: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_of_this_machine_that_is_killed_costs_nothing(data: Path) -> None:
-    out, killed = data.parent / "out", []
+    out = data.parent / "out"
+    killed: list[int] = []
 
     def follow(progress: Progress) -> None:
         workers = [p for p in psutil.Process().children() if any("spawn_main" in part for part in p.cmdline())]

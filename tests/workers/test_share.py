@@ -69,4 +69,4 @@ def test_workers_that_are_gone_end_it(claims: Claims) -> None:
         yield submit
 
     with pytest.raises(WorkerError, match="run it again"):
-        list(share_out(gone, square, [1], lambda _: True))
+        list(share_out(gone, partial(square, claims), [1], lambda _: True))

@@ -24,9 +24,9 @@ from untrained_recon.bench.quality.oracles import SCORES, best_oracles, highest_
 from untrained_recon.bench.quality.pace import Traces, catch_up, medians
 from untrained_recon.errors import EvaluationError
 from untrained_recon.output import write_text
-from untrained_recon.study.evaluate import RESULTS, Plan, evaluate, opened
+from untrained_recon.study.evaluate import Plan, evaluate, opened
 from untrained_recon.study.folding import folded_name
-from untrained_recon.study.results import ResultsFile, Row
+from untrained_recon.study.results import RESULTS, ResultsFile, Row
 from untrained_recon.study.summary import IMAGE, differences, frame
 from untrained_recon.study.trace import load_trace
 
