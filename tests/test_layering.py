@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "workers": {"recon", "serving"},
     "study": {"recon", "files", "scan", "physics", "workers"},
     "batch": {"files", "recon", "scan", "serving", "workers"},
-    "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving"},
+    "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving", "workers"},
     "api": {"recon", "files", "scan", "physics", "phantom"},
     "gadgets": {"serving", "scan", "site.openrecon"},
     "web": {"serving", "scan"},
