@@ -21,6 +21,18 @@ def threads() -> Iterator[Submit]:
         yield lambda do, item: pool.submit(do, item, "cpu")
 
 
+@contextmanager
+def failing() -> Iterator[Submit]:
+    """Workers that die of everything."""
+
+    def submit(do: Any, item: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("killed thrice"))
+        return future
+
+    yield submit
+
+
 def square(claims: Claims, number: int, device: str = "") -> int | None:
     if (claim := claims.attempt(str(number))) is None:
         return None

@@ -1,7 +1,7 @@
 """A bar with counts and the time that is left, on a terminal."""
 
 import sys
-import time
+from time import monotonic
 from types import TracebackType
 
 from rich.console import Console
@@ -14,6 +14,9 @@ class Bar:
 
     Args:
         what: What is counted.
+
+    Attributes:
+        note: What is said beside the counts.
     """
 
     def __init__(self, what: str) -> None:
@@ -22,6 +25,7 @@ class Bar:
         of_terminal = sys.stdout.isatty()  # what goes to a file is not to be shown above the bar
         shown = console.is_terminal
         self._bar = RichProgress(*columns, console=console, transient=True, redirect_stdout=of_terminal, disable=not shown)
+        self.note = ""
         self._task = self._bar.add_task(what, total=None, note="")
         self._start: tuple[float, int, int] = (0.0, 0, -1)  # when, with how many done, of how many
 
@@ -34,7 +38,7 @@ class Bar:
 
     def count(self, done: int, total: int) -> None:
         """Show how many of how many are done; the time that is left follows from those since the first call."""
-        now = time.monotonic()
+        now = monotonic()
         if total != self._start[2] or done < self._start[1]:
             self._start = now, done, total
         start, before, _ = self._start
@@ -43,6 +47,7 @@ class Bar:
 
     def show(self, done: int, total: int, note: str) -> None:
         """Show how many of how many are done, and a note."""
+        self.note = note
         self._bar.update(self._task, completed=done, total=total, note=note)
 
 
