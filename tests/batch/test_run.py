@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,6 +25,7 @@ from untrained_recon.config import Config, load_config
 from untrained_recon.errors import ConfigError, RawFileError, WorkerError
 from untrained_recon.files.convert import convert
 from untrained_recon.files.images import read_images
+from untrained_recon.serving.session import Session
 from untrained_recon.workers.share import Submit
 
 QUICK = {"fit.iterations": "2", "refine.iterations": "1", "network.channels": "8", "device": "cpu"}
@@ -146,38 +148,47 @@ def test_a_damaged_file_is_named_and_costs_no_other(data: Path, config: Config, 
     assert failures(out) == []
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_images_of_before_stay_until_there_are_new_ones_and_beside_a_failure(data: Path, config: Config, force: bool) -> None:
-    out, whole = data.parent / "out", (data / "a.h5").read_bytes()
-    (first, _), _ = run(data, config, exports=("npy",))
-    images = (out / "images" / "a.h5").read_bytes()
-    for content in (b"no longer", whole[:-4000]):
-        (data / "a.h5").write_bytes(content)
-        records, _ = run(data, config, force=force, exports=("npy",))
-        assert (records[0].outcome, records[0].kept) == ("failed", first.started)
-        assert failures(out)[0]["error"].endswith(f"; the images are still those of {first.started}")
-        assert (out / "images" / "a.h5").read_bytes() == images
-        assert list((out / "npy" / "a").iterdir())
-        assert "Traceback" in (out / "logs" / "a.log").read_text()
+def test_images_of_before_do_not_stay_beside_a_failure(data: Path, config: Config) -> None:
+    """They are of other data."""
+    run(data, config, exports=("npy",))
+    (data / "a.h5").write_bytes(b"no longer")
+    records, _ = run(data, config)
+    out = data.parent / "out"
+    assert not (out / "images" / "a.h5").exists()
+    assert not (out / "npy" / "a").exists()
+    assert records[0].kept == ""
 
-    (data / "a.h5").write_bytes(whole)
-    records, seen = run(data, config, force=force)
-    assert (made(seen)[0], records[0].outcome, records[0].kept) == ("a", "done", "")
-    assert (out / "images" / "a.h5").read_bytes() != images
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_images_of_the_same_data_stay_until_new_ones_are_complete(
+    data: Path, config: Config, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Whatever goes wrong: before the first image, or before the last."""
+
+    def images(self: Session, *args: Any) -> Iterator[Any]:
+        if not whole:
+            yield next(make_images(self, *args))
+        raise RawFileError("no more")
+
+    out, make_images = data.parent / "out", Session.images
+    (first, _), _ = run(data, config, exports=("npy",))
+    before = (out / "images" / "a.h5").read_bytes()
+    monkeypatch.setattr(Session, "images", images)
+    for changed in (config.model_copy(update={"seed": 1}), config):
+        records, _ = run(data, changed, force=changed is config, exports=("npy",))
+        assert (records[0].outcome, records[0].kept) == ("failed", first.started)
+        assert failures(out)[0]["error"] == f"RawFileError: no more; the images are still those of {first.started}"
+        assert (out / "images" / "a.h5").read_bytes() == before
+        assert list((out / "npy" / "a").iterdir())
+        assert "no more" in (out / "logs" / "a.log").read_text()
+        assert [path.name for path in sorted((out / "images").iterdir())] == ["a.h5", "b.h5"]
+
+    monkeypatch.undo()
+    records, seen = run(data, config)
+    assert (made(seen), records[0].outcome, records[0].kept) == (["a", "b"], "done", "")
+    assert (out / "images" / "a.h5").read_bytes() != before
     assert not (out / "npy" / "a").exists()
     assert failures(out) == []
-
-
-def test_whole_images_do_not_make_room_for_some(data: Path, config: Config) -> None:
-    (first, _), _ = run(data, config)
-    with h5py.File(data / "a.h5", "r+") as file:
-        rows = file["dataset/data"]
-        last = rows[len(rows) - 1]
-        last["data"][:] = np.nan
-        rows[len(rows) - 1] = last
-    records, _ = run(data, config)
-    assert (records[0].outcome, records[0].kept) == ("failed", first.started)
-    assert [image.slice for image in read_images(data.parent / "out" / "images" / "a.h5", 0)] == [0, 1]
 
 
 def test_a_worker_that_dies_of_a_scan_leaves_its_images_of_before(data: Path, config: Config) -> None:

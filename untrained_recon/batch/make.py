@@ -29,8 +29,8 @@ EXPORTING = threading.Lock()  # matplotlib is for one thread at a time
 def make(task: Task, device: str = "") -> Made | None:
     """Reconstruct a scan, unless that was done.
 
-    Images that are there stay until the new ones are complete. Where these fail, or some are missing of them while nothing was
-    missing before, the earlier ones stay for good, and the record says so.
+    Images of the same file stay until the new ones are complete. Where these fail, or some are missing of them while nothing was
+    missing before, the earlier ones stay for good, and the record says so. Those of another file of this name go at once.
 
     Args:
         task: Which, and how.
@@ -65,29 +65,32 @@ def failed(task: Task, error: Exception) -> Made:
     folder = BatchFolder(task.folder)
     with folder.claims.take(task.scan.name):
         folder.remove_parts(task.scan.name)
-        record = Notes(task).record("failed", error, _kept(task, folder.read(task.scan.name)))
+        record = Notes(task, _earlier(task, folder.read(task.scan.name))).record("failed", error)
         folder.write(record)
     return Made(record, True)
 
 
-def _kept(task: Task, known: Record | None) -> str:
-    """Of when the images are that are there; those that no record tells of are taken away."""
-    if known is None:
+def _earlier(task: Task, known: Record | None) -> Record | None:
+    """The record, where there are images of this scan; those of another one, or that no record tells of, are taken away."""
+    path = task.scan.path
+    if known is None or (path.exists() and not known.inputs[0].still(path)):
+        BatchFolder(task.folder).forget_record(task.scan.name)
         task.image.unlink(missing_ok=True)
         BatchFolder(task.folder).forget_exports(task.scan.name)
-    return "" if known is None or not task.image.exists() else known.kept or known.started
+    return known if task.image.exists() else None
 
 
 def _made(task: Task, known: Record | None, device: str) -> Record:
-    notes, kept = Notes(task), _kept(task, known)
-    whole = bool(kept) and known is not None and known.outcome != "partial"
+    earlier = _earlier(task, known)
+    notes = Notes(task, earlier)
+    whole = earlier is not None and earlier.outcome != "partial"
     try:
         notes.inputs = tuple(FileState.of(path) for path in task.inputs)
         with LocalJobs(pick_device(device or task.config.device)) as jobs:
             missing = _reconstruct(task, Noting(jobs, notes), whole)
     except Exception as error:  # whatever it is, it costs this scan alone
         logger.exception("no images are made")
-        return notes.record("failed", error, kept)
+        return notes.record("failed", error)
     BatchFolder(task.folder).forget_exports(task.scan.name)
     return _exported(task, notes.record("partial" if missing else "done", missing))
 
