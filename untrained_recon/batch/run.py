@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +94,9 @@ def reconstruct_files(
             else:
                 todo.append(task)
         if todo:
-            for task, made in share_out(engine or _here, make, todo, lambda task: folder.claims.is_free(task.scan.name)):
-                batch.take(task, _failed(task, made) if isinstance(made, Exception) else made)
+            with closing(share_out(engine or _here, make, todo, lambda task: folder.claims.is_free(task.scan.name))) as results:
+                for task, made in results:
+                    batch.take(task, _failed(task, made) if isinstance(made, Exception) else made)
     finally:
         folder.tidy(task.scan.name for task in tasks if task.scan.name not in batch.records)
         folder.write_failures()

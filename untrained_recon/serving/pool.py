@@ -105,7 +105,7 @@ class FitPool:
         return self.put(Job(scan, data, config, seconds))
 
     def put(self, job: Job) -> "Future[Any]":
-        """Queue a job for :attr:`task` to do, whatever it is."""
+        """Queue a job for the task that the workers do, whatever it is."""
         self._turns.put(job)
         return job.future
 
@@ -153,7 +153,7 @@ class FitPool:
                     if slot.worker is not None:
                         slot.worker.check()
                 if self._slots and all(slot.failing for slot in self._slots):
-                    self._turns.fail(WorkerError("no worker can be started; see the service's log"))
+                    self._turns.fail(WorkerError("no worker can be started; see the log"))
             except Exception:
                 logger.exception("the watchdog stumbled")
             self._turns.pause(CHECK_S)

@@ -3,8 +3,8 @@
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,12 +133,13 @@ def evaluate_all(
     for plan in plans:
         require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
     run = _Run([case for plan in plans for case in plan.cases(folder)], ResultsFile(folder / RESULTS), follow, count)
-    for case, scored in run.scored(folder, device, engine):
-        if isinstance(scored, Exception):  # its workers died of it, or could not keep what they had made
-            logger.error("%s: %s", case, scored, exc_info=scored)
-            run.add(failure(case.key, scored))
-        else:
-            run.take(scored)
+    with closing(run.scored(folder, device, engine)) as results:
+        for case, scored in results:
+            if isinstance(scored, Exception):  # its workers died of it, or could not keep what they had made
+                logger.error("%s: %s", case, scored, exc_info=scored)
+                run.add(failure(case.key, scored))
+            else:
+                run.take(scored)
     return run.rows()
 
 
@@ -172,7 +173,7 @@ class _Run:
         self._done = len(self._found)
         self._tell()
 
-    def scored(self, folder: Path, device: torch.device, engine: Engine | None) -> Iterator[tuple[Case, Any]]:
+    def scored(self, folder: Path, device: torch.device, engine: Engine | None) -> Generator[tuple[Case, Any], None, None]:
         """Have done what is to be done."""
         if engine is None:
             with Scorer(folder) as scorer:

@@ -1,6 +1,7 @@
 """Arrays that take long to make: each is made once, by one process, here or elsewhere, and kept in a file."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,11 @@ def keep(
         found = one_by_one(lambda kept: _kept(kept, device), todo, lambda kept: kept.is_free)
     else:
         found = share_out(engine, on_worker, todo, lambda kept: kept.is_free)
-    for _, result in found if todo else ():
-        if isinstance(result, Exception):
-            raise result
-        count(done := done + 1, len(arrays))
+    with closing(found):
+        for _, result in found if todo else ():
+            if isinstance(result, Exception):
+                raise result
+            count(done := done + 1, len(arrays))
 
 
 def on_worker(kept: Kept, device: str) -> bool | None:

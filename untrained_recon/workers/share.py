@@ -1,7 +1,7 @@
 """Many things to be done, by whoever is free: what is done comes back as it is done, what others have in work comes last."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -23,8 +23,8 @@ Engine = Callable[[], AbstractContextManager[Submit]]
 POLL_S = 0.5
 
 
-def share_out(engine: Engine, do: Do, items: Iterable[T], is_free: Callable[[T], bool]) -> Iterator[tuple[T, Any]]:
-    """Have something done for each item.
+def share_out(engine: Engine, do: Do, items: Iterable[T], is_free: Callable[[T], bool]) -> Generator[tuple[T, Any], None, None]:
+    """Have something done for each item. Closing the generator ends the workers.
 
     Args:
         engine: Who does it.
@@ -54,7 +54,7 @@ def share_out(engine: Engine, do: Do, items: Iterable[T], is_free: Callable[[T],
             running |= {submit(do, item): item for item in free}
 
 
-def one_by_one(do: Callable[[T], Any], items: Iterable[T], is_free: Callable[[T], bool]) -> Iterator[tuple[T, Any]]:
+def one_by_one(do: Callable[[T], Any], items: Iterable[T], is_free: Callable[[T], bool]) -> Generator[tuple[T, Any], None, None]:
     """As :func:`share_out`, in this process; an item is taken when the one before is done, and errors are raised."""
     elsewhere = []
     for item in items:
