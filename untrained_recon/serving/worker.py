@@ -29,8 +29,7 @@ OOM_SCORE = "800"
 STEP: contextvars.ContextVar[Callable[[object], None] | None] = contextvars.ContextVar("step", default=None)
 """Called with the progress of a fit; raises HostGoneError when nobody wants the image any more."""
 
-Task = Callable[[Any, Any, str, float], Any]
-"""What a worker does: of an item, its settings, the device and the seconds that it may take."""
+Task = Callable[[KSpace, Config, str, float], Reconstruction]
 
 
 class Job(NamedTuple):
@@ -38,8 +37,8 @@ class Job(NamedTuple):
 
     number: int
     scan: str
-    data: Any
-    config: Config | None
+    data: KSpace
+    config: Config
     seconds: float
 
 
@@ -57,7 +56,7 @@ class Ready(NamedTuple):
 class Done(NamedTuple):
     """How a job ended."""
 
-    result: Any
+    result: Reconstruction | Exception
 
 
 def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
@@ -134,7 +133,7 @@ class _Worker:
 
         SCAN.set(job.scan)
         STEP.set(step)
-        result: Any
+        result: Reconstruction | Exception
         try:
             result = task(job.data, job.config, device, job.seconds)
         except Exception as error:

@@ -5,14 +5,16 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from untrained_recon.config import Config
 from untrained_recon.recon.plane import pick_device
 from untrained_recon.serving.pool import FitPool
 from untrained_recon.serving.supervision import Watch
 from untrained_recon.serving.turns import Job
+from untrained_recon.types import KSpace
 from untrained_recon.workers.share import Do, Submit
 
 WATCH = Watch(silence=120.0)  # a file system that is slow holds up the signs of life, too
@@ -41,7 +43,7 @@ def on_devices(devices: Sequence[str]) -> Iterator[Submit]:
     """
     pool = FitPool(devices, max(1, len(os.sched_getaffinity(0)) // len(devices)), task=_do, watch=WATCH)
     try:
-        yield lambda do, item: pool.put(Job("", _Call(do, item), None, math.inf))
+        yield lambda do, item: pool.put(_job(do, item))
     finally:
         pool.close(0.0)
 
@@ -58,6 +60,11 @@ class _Call:
         return str(self.item)
 
 
-def _do(call: _Call, _: None, device: str, seconds: float) -> Any:
+def _job(do: Do, item: Any) -> Job:
+    """The pool hands on whatever has an index; the settings are those of images, of which it knows nothing here."""
+    return Job(str(item), cast(KSpace, _Call(do, item)), Config(), math.inf)
+
+
+def _do(call: Any, _: Config, device: str, seconds: float) -> Any:
     """In the process."""
     return call.do(call.item, device)
