@@ -62,7 +62,7 @@ def test_the_dashboard_is_whole() -> None:
     source = {"type": "prometheus", "uid": "${source}"}
     assert variables["source"] == "datasource"
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         assert panel["title"]
         assert all(part["datasource"] == source for part in (panel, *panel["targets"]))
