@@ -21,7 +21,7 @@ from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study.evaluate import RESULTS, Plan, earlier, evaluate
 from untrained_recon.study.page import write_report
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import SCORES, ResultsFile, Row
+from untrained_recon.study.results import FOREGROUND, SCORES, ResultsFile, Row
 from untrained_recon.study.summary import frame, paired, summarise, volume_scores
 from untrained_recon.study.trace import load_trace
 from untrained_recon.types import KSpace, Reconstruction
@@ -137,7 +137,8 @@ def test_traces_are_part_of_what_is_resumed(files: Path, tmp_path: Path) -> None
     rows = run(trace=True)
     assert done == ["ours"]
     points = load_trace(tmp_path / rows[-1].key.trace_path)
-    assert points[-1] == pytest.approx((rows[-1].seconds, rows[-1].scores["ours: psnr"]))
+    scored = rows[-1].scores
+    assert points[-1] == pytest.approx((rows[-1].seconds, scored["ours: psnr"], scored[f"{FOREGROUND}: psnr"]))
     run(trace=True)
     assert done == []
 
@@ -155,6 +156,20 @@ def test_a_damaged_results_file_is_named_with_its_line(files: Path, tmp_path: Pa
         f.write("three,1,rand")
     with pytest.raises(RawFileError, match=r"results\.csv: line 6 is not a row of results"):
         evaluate(plan(files), tmp_path, CPU)
+
+
+def test_results_of_an_earlier_version_get_the_scores_that_they_lack(files: Path, tmp_path: Path) -> None:
+    rows = evaluate(plan(files), tmp_path, CPU)
+    path = tmp_path / RESULTS
+    older = pandas.read_csv(path)
+    older.drop(columns=[score for score in SCORES if score.startswith(FOREGROUND)]).to_csv(path, index=False)
+    (tmp_path / rows[0].key.image_path).unlink()
+    done: list[Row] = []
+    again = evaluate(plan(files), tmp_path, CPU, done.append)
+    assert [row.key for row in done] == [rows[0].key]  # the image that is gone is made again
+    for row, before in zip(again, rows, strict=True):
+        assert row.scores == pytest.approx(before.scores, nan_ok=True)
+    assert [row.scores.keys() for row in ResultsFile(path).rows()] == [set(SCORES)] * len(rows)
 
 
 def test_means_and_intervals_are_those_of_student() -> None:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,14 +18,14 @@ from untrained_recon.files.open import open_volume
 from untrained_recon.files.sampling import sample
 from untrained_recon.files.volume import Volume
 from untrained_recon.masks import Sampling
-from untrained_recon.metrics import quality
 from untrained_recon.output import make_folder, write_array
 from untrained_recon.physics.operators import rss_image
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study.folding import Folded, folded_name
 from untrained_recon.study.identity import require_same
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import CONVENTIONS, MEASURES, Key, ResultsFile, Row
+from untrained_recon.study.results import SCORES, Key, ResultsFile, Row
+from untrained_recon.study.scores import completed, scores
 from untrained_recon.study.trace import save_trace, traced
 from untrained_recon.study.whiten import Prewhitened
 from untrained_recon.types import FloatArray, KSpace, Reconstruction
@@ -95,6 +95,7 @@ def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[R
     make_folder(folder)
     require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
     results = ResultsFile(folder / RESULTS)
+    _complete(results, folder)
     known = {row.key: row for row in results.rows() if not row.error and row.key.method not in plan.again}
     if plan.trace:
         known = {key: row for key, row in known.items() if not _is_traced(key, plan) or (folder / key.trace_path).exists()}
@@ -141,10 +142,14 @@ def items(volume: Volume, plan: Plan) -> Sequence[int]:
     return range(len(volume)) if plan.slices == "all" else [len(volume) // 2]
 
 
-def scores(img: FloatArray, reference: FloatArray) -> dict[str, float]:
-    """A value for each of :data:`untrained_recon.study.results.SCORES`, of images ``(n_y, n_x)``."""
-    found = {convention.name: quality(img, reference, convention) for convention in CONVENTIONS}
-    return {f"{name}: {measure}": getattr(values, measure) for name, values in found.items() for measure in MEASURES}
+def _complete(results: ResultsFile, folder: Path) -> None:
+    """Give rows of an earlier version the scores that it did not have; those whose images are gone are of no use any more."""
+    for row in list(results.rows()):
+        if not row.error and not row.scores.keys() >= set(SCORES):
+            try:
+                results.append(completed(row, folder))
+            except (OSError, ValueError) as error:
+                results.append(replace(row, error=f"made by an earlier version, and {error}"))
 
 
 def _evaluate_file(

@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from untrained_recon.errors import RawFileError
-from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM
-from untrained_recon.output import require_place
+from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM, Convention, Region
+from untrained_recon.output import require_place, write_text
 
 MEASURES = ("vif", "ms_ssim", "ssim", "psnr", "nmse", "nrmse")
 CONVENTIONS = (OURS, PAPER, PAPER_NO_NORM, PAPER_MIN_MAX, PAPER_MEAN_STD)
-SCORES = [f"{convention.name}: {measure}" for convention in CONVENTIONS for measure in MEASURES]
+FOREGROUND = f"{OURS.name}, foreground"
+VIEWS: dict[str, tuple[Convention, Region]] = {
+    FOREGROUND: (OURS, "foreground"),
+    **{convention.name: (convention, "whole") for convention in CONVENTIONS},
+}
+"""How images are compared, and where: the foreground first, whose scores no noise of the truth's background decides."""
+
+SCORES = [f"{view}: {measure}" for view in VIEWS for measure in MEASURES if (view, measure) != (FOREGROUND, "ms_ssim")]
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Row:
         seconds: Of the reconstruction.
         iterations: Of all fits.
         error: Empty where all went well.
-        scores: Value for each of :data:`SCORES`.
+        scores: Value for each of :data:`SCORES`; fewer in rows of an earlier version.
     """
 
     key: Key
@@ -92,6 +99,7 @@ class ResultsFile:
         """Add a row; it is on disk when this returns. Raises RawFileError, the file as it was, where it cannot be written."""
         values = row.flat()
         place = require_place(self.path)
+        self._widen(list(values))
         size = place.stat().st_size if place.exists() else 0
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(values))
@@ -105,6 +113,20 @@ class ResultsFile:
             if place.exists():
                 os.truncate(place, size)
             raise RawFileError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def _widen(self, columns: list[str]) -> None:
+        """Write the file anew where it is of a version with fewer scores."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="", encoding="utf-8") as f:
+            before = csv.DictReader(f)
+            if not before.fieldnames or list(before.fieldnames) == columns:
+                return
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(before)
+        write_text(self.path, text.getvalue())
 
     def rows(self) -> Iterator[Row]:
         """All rows so far; later ones with the key of an earlier one replace it.
@@ -130,5 +152,5 @@ class ResultsFile:
 
 def _parse(values: dict[str, str]) -> Row:
     key = Key(values["volume"], int(values["item"]), values["sampling"], values["method"], values["config_hash"])
-    scores = {name: float(values[name]) for name in SCORES if values[name]}
+    scores = {name: float(values[name]) for name in SCORES if values.get(name)}
     return Row(key, float(values["acceleration"]), float(values["seconds"]), int(values["iterations"]), values["error"], scores)
