@@ -1,5 +1,7 @@
 """Values of command line options."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +19,11 @@ group_option = click.option(
 
 
 force_option = click.option("--force", is_flag=True, help="Replace what is there; write to a folder with other files in it.")
+
+
+def command_line() -> str:
+    """The command as it was typed, for the record."""
+    return shlex.join(["untrained-recon", *sys.argv[1:]])
 
 
 def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

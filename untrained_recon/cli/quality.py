@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from untrained_recon.cli.options import command_line
 from untrained_recon.cli.study import FOLDER, row_line
 from untrained_recon.errors import EvaluationError
 from untrained_recon.extras import REPORT, require_modules
@@ -95,6 +96,7 @@ def bench_quality_command(
     from untrained_recon.masks import Sampling
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.evaluate import Plan
+    from untrained_recon.study.origin import Origin
 
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
@@ -112,9 +114,11 @@ def bench_quality_command(
         seeded=True,
         again=(contenders.OURS, contenders.OURS_BEST, contenders.NETWORK) if again else (),
     )
-    found = compare(plan, output, pick_device(device), lambda row: click.echo(row_line(row), err=True))
+    where = pick_device(device)
+    found = compare(plan, output, where, lambda row: click.echo(row_line(row), err=True))
     _show(found, Console())
-    click.echo(f"figures in {output / 'quality.json'} and {output / 'quality.csv'}, with images in {write_page(found, output)}")
+    page = write_page(found, output, Origin(command_line(), methods, where))
+    click.echo(f"figures in {output / 'quality.json'} and {output / 'quality.csv'}, with images in {page}")
     if found.failures:
         raise EvaluationError(f"{len(found.failures)} images failed; {output / 'quality.json'} names them")
 
@@ -129,8 +133,8 @@ def _show(found: "Comparison", console: Console) -> None:
         first, *others = sheet.header
         table = Table(Column(first, no_wrap=True), *others, title=sheet.title)
         for row in sheet.rows:
-            table.add_row(*row)
+            table.add_row(*(cell if isinstance(cell, str) else f"{cell.text}\n{cell.note}".strip() for cell in row))
         console.print(table)
-    console.print("± is half of the 95 % interval of the mean.")
+    console.print("The 95 % interval of a mean stands below it.")
     for note in NOTES:
         console.print(f"- {note}", highlight=False)

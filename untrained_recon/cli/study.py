@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from untrained_recon.cli.options import parse_assignments
+from untrained_recon.cli.options import command_line, parse_assignments
 from untrained_recon.errors import ConfigError, EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
@@ -112,14 +112,17 @@ def evaluate(
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.evaluate import Plan, earlier
     from untrained_recon.study.evaluate import evaluate as run
+    from untrained_recon.study.origin import Origin
     from untrained_recon.study.page import write_report
 
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, parse_methods(methods), samplings, slices, resolution)
-    rows = run(plan, output, pick_device(device), lambda row: click.echo(row_line(row)))
+    where = pick_device(device)
+    rows = run(plan, output, where, lambda row: click.echo(row_line(row)))
     more = earlier(rows, output)
-    click.echo(f"report in {write_report([*rows, *more], output)}" + (f", with {len(more)} images of earlier runs" if more else ""))
+    page = write_report([*rows, *more], output, Origin(command_line(), plan.methods, where))
+    click.echo(f"report in {page}" + (f", with {len(more)} images of earlier runs" if more else ""))
     failures = [row for row in rows if row.error]
     if failures:
         raise EvaluationError(f"{len(failures)} of {len(rows)} images failed; the report names them")
@@ -161,4 +164,9 @@ def row_line(row: "Row") -> str:
     where = f"{row.key.volume}, image {row.key.item}, {row.key.sampling}, {row.key.method}"
     if row.error:
         return f"{where}: {row.error}"
-    return f"{where}: PSNR {row.scores['ours: psnr']:.2f} dB, SSIM {row.scores['ours: ssim']:.3f}, {row.seconds:.1f} s"
+    inner, whole = ("{psnr:.2f} dB, SSIM {ssim:.3f}".format(**_of(row, view)) for view in ("ours, foreground", "ours"))
+    return f"{where}: foreground {inner}; whole {whole}; {row.seconds:.1f} s"
+
+
+def _of(row: "Row", view: str) -> dict[str, float]:
+    return {measure: row.scores[f"{view}: {measure}"] for measure in ("psnr", "ssim")}

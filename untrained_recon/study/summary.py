@@ -91,7 +91,7 @@ def volume_scores(rows: pandas.DataFrame, folder: Path) -> pandas.DataFrame:
 
 
 def bootstrapped(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """95 % confidence interval of the mean by the studentised bootstrap [Efron & Tibshirani, An Introduction to the Bootstrap, 1993].
+    """95 % confidence interval of the mean by the studentised bootstrap [Efron & Tibshirani, Introduction to the Bootstrap, 1993].
 
     Percentiles of means drawn from few images are too narrow (85 % instead of 95 % for 5 values of a normal distribution); those of
     Student's quantity, mean over its own standard error, are not. The draws are the same in every call.

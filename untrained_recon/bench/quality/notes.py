@@ -29,9 +29,10 @@ NOTES = (
     "folded: the same scan with a smaller field of view along y, what lies outside folded over; its truth is the folded image.",
     "chosen, kept aside: groups of files by a hash of their name. Constants are chosen on the first, never on the second.",
     "Seconds to quality: until the image that would have been delivered reached the PSNR of the foreground (ours) at which the "
-    "other method ends. The clock starts with the reconstruction, so start and maps count; it stands still while images are scored, every "
-    f"{INTERVAL_S:g} s at most and for {COST:.0%} of a time budget at most. The others' seconds are those of their whole run with "
-    f"the chosen λ alone; {PEAK}: the best that was scored on their way, and the seconds to it. Medians over images and masks.",
+    "other method ends. The clock starts with the reconstruction, so start and maps count; it stands still while images are "
+    f"scored, every {INTERVAL_S:g} s at most and for {COST:.0%} of a time budget at most. The others' seconds are those of their "
+    f"whole run with the chosen λ alone; {PEAK}: the best that was scored on their way, and the seconds to it. Medians over images "
+    "and masks.",
     "Targets: PSNR and SSIM against the highest of any oracle on each image and mask; 1 dB above it up to 4-fold acceleration, no "
     "lower beyond; no lower SSIM.",
     f"Means and 95 % intervals ({INTERVALS}) are over images, after the mean over each one's masks and seeds; of a single image, "

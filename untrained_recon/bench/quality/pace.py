@@ -24,8 +24,8 @@ def catch_up(images: pandas.DataFrame, traces: Traces) -> pandas.DataFrame:
 
     Returns:
         Columns ``volume, item, sampling, method, peer``; ``psnr`` (of the foreground) and ``peer_seconds``, at which the peer
-        ends, with the chosen λ alone; ``seconds`` until the method reached that PSNR, infinite where it never did. A traced peer has a second row, named
-        with :data:`PEAK`, for the best point of its trace and the seconds to it.
+        ends, with the chosen λ alone; ``seconds`` until the method reached that PSNR, infinite where it never did. A traced peer
+        has a second row, named with :data:`PEAK`, for the best point of its trace and the seconds to it.
     """
     found = []
     for image, group in images.groupby(IMAGE, sort=False):
