@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from untrained_recon.cli.options import FILE
+from untrained_recon.cli.options import FILE, command_line
 from untrained_recon.cli.study import FOLDER, row_line
 from untrained_recon.extras import REPORT, require_modules
 
@@ -27,4 +27,5 @@ def reproduce(target: str, data: Path, output: Path, quick: bool, unet_weights: 
 
     reduction = Reduction() if quick else None
     context = Context(data, output, pick_device(device), reduction, unet_weights, lambda row: click.echo(row_line(row)))
-    click.echo(run(target, context))
+    click.echo(run(target, context, command_line()))
+    click.echo(f"page {output / target / target}.html")

@@ -40,9 +40,8 @@ def test_intervals_are_over_images_or_over_the_masks_of_the_only_one() -> None:
     assert (two["mean"], two["images"]) == (3.0, 2)  # of 2 and 4
     assert np.isnan(two["low"])
     values = (1.0, 2.0, 4.0, 5.0, 3.0)
-    several = intervals(
-        rows(*((name, seed, v + seed) for name, v in zip("abcde", values, strict=True) for seed in (-1, 1))), ["psnr"]
-    )
+    masks = [(name, seed, value + seed - 1) for name, value in zip("abcde", values, strict=True) for seed in (0, 2)]
+    several = intervals(rows(*masks), ["psnr"])
     single = intervals(rows(*(("a", seed, value) for seed, value in enumerate(values))), ["psnr"])
     low, high = bootstrapped(np.array(values))
     for found in (several, single):

@@ -62,6 +62,8 @@ class Context:
         reduction: None for the paper's effort.
         unet_weights: Weights of a trained U-net.
         follow: Told of every new row of an evaluation.
+        used: Settings of the methods that were evaluated so far.
+        made: Rows of the evaluations so far, by target.
     """
 
     data: Path
@@ -70,6 +72,8 @@ class Context:
     reduction: Reduction | None = None
     unet_weights: Path | None = None
     follow: Callable[[Row], None] = lambda _: None
+    used: dict[str, Config] = field(default_factory=dict, init=False)
+    made: dict[str, list[Row]] = field(default_factory=dict, init=False)
 
     def paths(self, paper: int) -> list[Path]:
         """The first files of the folder by name: as many as the paper has images (or volumes), if there are."""
@@ -117,7 +121,10 @@ class Context:
     ) -> list[Row]:
         """Evaluate methods on a file, or what is left to do of it; rows and images are kept in the target's folder."""
         plan = Plan([path], dict(methods), [self.sampling(accel)], slices, self.resolution)
-        return evaluate(plan, self.output / target, self.device, self.follow)
+        rows = evaluate(plan, self.output / target, self.device, self.follow)
+        self.used.update(methods)
+        self.made.setdefault(target, []).extend(rows)
+        return rows
 
     def middle_image(self, path: Path, accel: int) -> tuple[ComplexArray, KSpace]:
         """The middle image of a file: its k-space ``(n_coils, n_y, n_x)``, and what is left of it after undersampling."""
