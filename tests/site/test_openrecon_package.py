@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from untrained_recon import __version__
 from untrained_recon.cli.main import cli
-from untrained_recon.errors import PackageError
+from untrained_recon.errors import PackageError, RawFileError
 from untrained_recon.site.openrecon import LABEL, encode, label
 from untrained_recon.site.openrecon_package import documentation, label_of, make_package
 
@@ -56,6 +56,17 @@ def test_archive_and_documentation_are_in_one_file_of_the_label_s_name(tmp_path:
     assert label_of(tmp_path / f"{NAME}.tar") == label(gpu=True)
     (tmp_path / f"{NAME}.tar").unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{NAME}.zip", "image.tar"])
+
+
+@pytest.mark.needs("matplotlib")
+def test_a_package_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "image.tar", {LABEL: encode(label(gpu=False))})
+    target = make_package(archive, tmp_path)
+    assert make_package(archive, tmp_path) == target
+    target.write_text("a letter")
+    with pytest.raises(RawFileError, match="or say --force"):
+        make_package(archive, tmp_path)
+    assert zipfile.is_zipfile(make_package(archive, tmp_path, force=True))
 
 
 def content_of(tar: tarfile.TarFile, name: str) -> Any:

@@ -119,10 +119,11 @@ def inspect(raw: Path, group: str) -> None:
 @click.option("--truth", type=FILE, help="(slices, y, x) .npy; default: what `simulate` left beside RAW.")
 @click.option("--png", type=FILE, help="Write a panel: truth, zero-filled, ours, error maps.")
 @group_option
-def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group: str) -> None:
+@force_option
+def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group: str, force: bool) -> None:
     """Compare the magnitude series of IMAGES, replayed from RAW, with the truth, beside the zero-filled image."""
     from untrained_recon.files.convert import as_raw
-    from untrained_recon.output import require_place
+    from untrained_recon.output import require_place, require_replaceable
     from untrained_recon.study import comparison as report
 
     truth = truth or _truth_beside(raw)
@@ -130,6 +131,8 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group
     if png is not None:
         report.require_matplotlib()
         require_place(png, inputs)
+        if not force:
+            require_replaceable(png, report.is_panel)
     with as_raw(raw) as path:
         rows = report.compare(path, images, truth, group)
     table = Table("image", "method", "NRMSE", "PSNR / dB", "SSIM", "NRMSE / zero-filled")

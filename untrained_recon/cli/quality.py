@@ -7,11 +7,12 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from untrained_recon.cli.options import command_line
-from untrained_recon.cli.study import FOLDER, row_line
+from untrained_recon.cli.options import command_line, force_option
+from untrained_recon.cli.study import FOLDER, STUDY_MARKS, row_line
 from untrained_recon.errors import EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
+from untrained_recon.output import require_own_folder
 
 if TYPE_CHECKING:
     from untrained_recon.bench.quality.contest import Comparison
@@ -70,6 +71,7 @@ NEEDED = ("pandas", "skimage", "torchmetrics")  # modules of the extra
     "--budget-s", type=click.FloatRange(0), default=0.0, help="Seconds for a fit of the published networks; 0: all iterations."
 )
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where the networks are fitted.")
+@force_option
 def bench_quality_command(
     data: tuple[Path, ...],
     output: Path,
@@ -85,6 +87,7 @@ def bench_quality_command(
     slices: Literal["middle", "all"],
     budget_s: float,
     device: str,
+    force: bool,
 ) -> None:
     """Image quality beside conventional methods tuned by the truth and published networks, on the fully sampled k-space of DATA."""
     require_modules(NEEDED, "bench", "bench quality")
@@ -98,6 +101,8 @@ def bench_quality_command(
     from untrained_recon.study.evaluate import Plan
     from untrained_recon.study.origin import Origin
 
+    if not force:
+        require_own_folder(output, STUDY_MARKS)
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
     budget = None if quick and not budget_s else budget_s

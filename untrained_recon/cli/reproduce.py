@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from untrained_recon.cli.options import FILE, command_line
+from untrained_recon.cli.options import FILE, command_line, force_option
 from untrained_recon.cli.study import FOLDER, row_line
 from untrained_recon.extras import REPORT, require_modules
+from untrained_recon.output import require_own_folder
 
 TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10, 11, 12))]
 
@@ -18,9 +19,12 @@ TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10,
 @click.option("--quick", is_flag=True, help="Less of everything: minutes on two CPU cores instead of days on a GPU.")
 @click.option("--unet-weights", type=FILE, help="Trained U-net; with --quick a small one is trained where this is not given.")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to compute.")
-def reproduce(target: str, data: Path, output: Path, quick: bool, unet_weights: Path | None, device: str) -> None:
+@force_option
+def reproduce(target: str, data: Path, output: Path, quick: bool, unet_weights: Path | None, device: str, force: bool) -> None:
     """Make TARGET, a table or figure of the paper, from the k-space of a folder, the paper's numbers beside ours."""
     require_modules(REPORT, "report", "reproduce")
+    if not force:
+        require_own_folder(output, TARGETS)
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.reproduce.context import Context, Reduction
     from untrained_recon.study.reproduce.targets import reproduce as run

@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from untrained_recon.cli.options import command_line, parse_assignments
+from untrained_recon.cli.options import command_line, force_option, parse_assignments
 from untrained_recon.errors import ConfigError, EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
+from untrained_recon.output import require_own_folder
 
 if TYPE_CHECKING:
     from untrained_recon.config import Config
     from untrained_recon.study.results import Row
 
 LONGEST_NAME = 100
+STUDY_MARKS = ("data.json", "results.csv")  # in every folder of an evaluation
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -35,6 +37,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to train.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read ahead.")
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch in the output folder.")
+@force_option
 def train_unet(
     training: Path,
     validation: Path,
@@ -44,6 +47,7 @@ def train_unet(
     device: str,
     workers: int,
     resume: bool,
+    force: bool,
     **settings: object,
 ) -> None:
     """Train the baseline U-net on the fully sampled k-space files of the folders TRAINING and VALIDATION, with random masks."""
@@ -54,6 +58,8 @@ def train_unet(
     from untrained_recon.study.train_unet import Training
     from untrained_recon.study.train_unet import train_unet as run
 
+    if not force:
+        require_own_folder(output, ("unet.pt", "checkpoint.pt"))
     how = Training(**settings)  # type: ignore[arg-type]  # click has checked every option
     sampling = Sampling("random", accel, acs, how.seed)
     train, validate = (SlicePairs(find_volumes(folder), sampling) for folder in (training, validation))
@@ -92,6 +98,7 @@ def train_unet(
 @click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True, help="Of each volume.")
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to compute.")
+@force_option
 def evaluate(
     data: tuple[Path, ...],
     output: Path,
@@ -104,6 +111,7 @@ def evaluate(
     slices: Literal["middle", "all"],
     resolution: int,
     device: str,
+    force: bool,
 ) -> None:
     """Score methods on the fully sampled k-space of DATA (files and folders), undersampled by masks."""
     require_modules(REPORT, "report", "evaluate")
@@ -115,6 +123,8 @@ def evaluate(
     from untrained_recon.study.origin import Origin
     from untrained_recon.study.page import write_report
 
+    if not force:
+        require_own_folder(output, STUDY_MARKS)
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, parse_methods(methods), samplings, slices, resolution)

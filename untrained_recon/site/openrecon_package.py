@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from untrained_recon.errors import PackageError
-from untrained_recon.output import written
+from untrained_recon.output import require_replaceable, written
 from untrained_recon.site.openrecon import LABEL, SETTINGS, BooleanParameter, ChoiceParameter, IntParameter, Label
 
 logger = logging.getLogger(__name__)
@@ -32,12 +32,13 @@ DOES_NOT = """EPI, multi-band, multi-shot diffusion and non-Cartesian scans are 
 smoothed away and what is left looks plausible.""".replace("\n", " ")
 
 
-def make_package(archive: Path, folder: Path) -> Path:
+def make_package(archive: Path, folder: Path, force: bool = False) -> Path:
     """Write the package of an image.
 
     Args:
         archive: What ``docker save`` or ``buildah push … docker-archive:`` wrote.
         folder: Where the package goes.
+        force: Replace what is there, even if it is no package.
 
     Returns:
         The package.
@@ -49,6 +50,8 @@ def make_package(archive: Path, folder: Path) -> Path:
     label = label_of(archive)
     name = f"{_base(label)}_V{label.general.version}"
     target = folder / f"{name}.zip"
+    if not force:
+        require_replaceable(target, lambda path: _members(path) == [f"{name}.tar", f"{name}.pdf"])
     with written(target, {"the image's archive": archive}) as part:
         pdf = part.with_name("documentation.part")
         _write_pdf(documentation(label), pdf)
@@ -95,6 +98,14 @@ def documentation(label: Label) -> str:
         "What it does not do": [DOES_NOT],
     }
     return "\n\n".join("\n".join([title, *lines]) for title, lines in sections.items())
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as package:
+            return package.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
 
 
 def _base(label: Label) -> str:
