@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from untrained_recon.bench.figures import is_figures, stamped
 from untrained_recon.cli.group import EXAMPLES, SECTIONS, STATUSES
 from untrained_recon.cli.main import cli
-from untrained_recon.cli.options import complete_presets, complete_settings
+from untrained_recon.cli.options import complete_methods, complete_presets, complete_settings
 from untrained_recon.cli.study import parse_method
 
 
@@ -66,6 +66,7 @@ def test_presets_and_settings_complete_in_the_shell() -> None:
     context = click.Context(cli)
     assert complete_presets(context, cli.params[0], "fa") == ["fast"]
     assert "fit.iterations=" in complete_settings(context, cli.params[0], "fit.it")
+    assert complete_methods(context, cli.params[0], "t") == ["tv"]
 
 
 def test_where_nothing_answers_the_status_says_so() -> None:
@@ -116,6 +117,24 @@ def test_every_command_refuses_what_is_not_its_own_before_it_begins(line: str, s
     status, told = run(*(str(places.get(word, word)) for word in line.split()))
     assert (status, "or say --force" in told) == (1, True), told
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_would_come_beside_a_file_replaces_nothing_either(small_scan: Path, tmp_path: Path) -> None:
+    for name in ("scan.truth.npy", "out.hdr"):
+        (tmp_path / name).write_text("chapter one")
+    small = ("--shape", "32x32", "--coils", "2", "--accel", "1", "--acs", "8")
+    status, told = run("simulate", "-o", str(tmp_path / "scan.h5"), *small)
+    assert (status, "scan.truth.npy: another file is there" in told) == (1, True)
+    assert run("simulate", "-o", str(tmp_path / "scan.h5"), *small, "--force")[0] == 0
+    status, told = run("convert", str(tmp_path / "scan.h5"), str(tmp_path / "out.cfl"))
+    assert (status, "out.hdr: another file is there" in told) == (1, True)
+
+
+@pytest.mark.parametrize("address", ["nowhere", "host:", ":9100", "host:0", "host:65536", "host:-1", ""])
+def test_addresses_that_are_none_are_wrong_usage(address: str) -> None:
+    for line in (("health", address), ("chain", "--connect", address)):
+        status, told = run(*line)
+        assert (status, "is not of the form HOST:PORT" in told, "--server" in told) == (2, True, False), told
 
 
 def test_what_a_command_wrote_it_replaces(small_scan: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from untrained_recon.cli.options import command_line, force_option, parse_assignments
+from untrained_recon.cli.options import command_line, complete_methods, force_option, parse_assignments
 from untrained_recon.errors import ConfigError, EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
@@ -77,6 +77,7 @@ def train_unet(
     "methods",
     multiple=True,
     required=True,
+    shell_complete=complete_methods,
     metavar="NAME[=PRESET|FILE.yaml][,KEY.PATH=VALUE...]",
     help="What to evaluate: a preset, file or recon.method, with changes; repeatable. The first is what others are compared with.",
 )
@@ -171,7 +172,8 @@ def parse_method(text: str) -> "tuple[str, Config]":
 
 def row_line(row: "Row") -> str:
     """A row of an evaluation for a person who follows it."""
-    where = f"{row.key.volume}, image {row.key.item}, {row.key.sampling}, {row.key.method}"
+    key = row.key
+    where = f"{key.volume}, image {key.item}, {key.sampling}, {key.method}" if key.method else key.volume
     if row.error:
         return f"{where}: {row.error}"
     inner, whole = ("{psnr:.2f} dB, SSIM {ssim:.3f}".format(**_of(row, view)) for view in ("ours, foreground", "ours"))
