@@ -49,18 +49,19 @@ class Origin:
 
     def settings(self) -> Iterator[Settings]:
         """Of every method; of several that differ in λ alone, one."""
-        grids: dict[str, list[str]] = {}
-        for name in self.methods:
-            grids.setdefault(name.partition("@")[0], []).append(name)
-        for method, names in grids.items():
+        grids: dict[tuple[str, str], list[str]] = {}
+        for name, config in self.methods.items():
+            grid, at, _ = name.partition("@")
+            grids.setdefault((grid, config.digest({"name", "baseline"})) if at else (name, ""), []).append(name)
+        for (grid, _), names in grids.items():
             config = self.methods[names[0]]
             values = config.assignments()
             changes = {key: value for key, value in values.items() if _reference(config.name).get(key) != value and key != "name"}
-            if "@" not in names[0]:
-                yield Settings(method, config.name, config.hash, changes, values)
+            if len(names) == 1:
+                yield Settings(names[0], config.name, config.hash, changes, values)
                 continue
             lamdas = ", ".join(f"{self.methods[name].baseline.lamda:g}" for name in names)
-            yield Settings(f"{method}@λ", config.name, "", changes | {"baseline.lamda": lamdas}, values)
+            yield Settings(f"{grid}@λ", config.name, "", changes | {"baseline.lamda": lamdas}, values)
 
 
 def _reference(name: str) -> dict[str, str]:
