@@ -144,6 +144,7 @@ def items(volume: Volume, plan: Plan) -> Sequence[int]:
 
 def _complete(results: ResultsFile, folder: Path) -> None:
     """Give rows of an earlier version the scores that it did not have; those whose images are gone are of no use any more."""
+    results.widen()
     for row in list(results.rows()):
         if not row.error and not row.scores.keys() >= set(SCORES):
             try:

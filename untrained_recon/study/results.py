@@ -23,6 +23,7 @@ VIEWS: dict[str, tuple[Convention, Region]] = {
 """How images are compared, and where: the foreground first, whose scores no noise of the truth's background decides."""
 
 SCORES = [f"{view}: {measure}" for view in VIEWS for measure in MEASURES if (view, measure) != (FOREGROUND, "ms_ssim")]
+OWN = ("acceleration", "seconds", "iterations", "error")  # columns of a row beside its key and its scores
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Row:
 
     def flat(self) -> dict[str, Any]:
         """The row as it stands in the file."""
-        own = {"acceleration": self.acceleration, "seconds": self.seconds, "iterations": self.iterations, "error": self.error}
+        own = {name: getattr(self, name) for name in OWN}
         return dataclasses.asdict(self.key) | own | {name: self.scores.get(name, "") for name in SCORES}
 
 
@@ -99,7 +100,6 @@ class ResultsFile:
         """Add a row; it is on disk when this returns. Raises RawFileError, the file as it was, where it cannot be written."""
         values = row.flat()
         place = require_place(self.path)
-        self._widen(list(values))
         size = place.stat().st_size if place.exists() else 0
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(values))
@@ -114,18 +114,26 @@ class ResultsFile:
                 os.truncate(place, size)
             raise RawFileError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def _widen(self, columns: list[str]) -> None:
-        """Write the file anew where it is of a version with fewer scores."""
+    def widen(self) -> None:
+        """Write the file anew where it is of a version with fewer scores; for before anything is read or appended.
+
+        Raises:
+            RawFileError: It cannot be written.
+        """
+        columns = [field.name for field in dataclasses.fields(Key)] + [*OWN, *SCORES]
         if not self.path.exists():
             return
-        with self.path.open(newline="", encoding="utf-8") as f:
-            before = csv.DictReader(f)
-            if not before.fieldnames or list(before.fieldnames) == columns:
-                return
-            text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(before)
+        text = io.StringIO(newline="")
+        try:
+            with self.path.open(newline="", encoding="utf-8") as f:
+                before = csv.DictReader(f)
+                if list(before.fieldnames or ()) == columns or not set(before.fieldnames or ()) <= set(columns):
+                    return
+                writer = csv.DictWriter(text, columns, restval="")
+                writer.writeheader()
+                writer.writerows(before)
+        except (ValueError, csv.Error):
+            return  # reading it will tell what is wrong
         write_text(self.path, text.getvalue())
 
     def rows(self) -> Iterator[Row]:
