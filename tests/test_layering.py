@@ -23,15 +23,16 @@ MAY_IMPORT = {
     "serving": {"recon", "scan"},
     "host": {"files", "scan"},
     "site": {"host", "files", "phantom", "scan"},
-    "study": {"recon", "files", "scan", "physics"},
-    "batch": {"files", "recon", "scan", "serving"},
-    "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving"},
+    "workers": {"recon", "serving"},
+    "study": {"recon", "files", "scan", "physics", "workers"},
+    "batch": {"files", "recon", "scan", "serving", "workers"},
+    "bench": {"study", "recon", "files", "scan", "physics", "phantom", "host", "serving", "workers"},
     "api": {"recon", "files", "scan", "physics", "phantom"},
     "gadgets": {"serving", "scan", "site.openrecon"},
     "web": {"serving", "scan"},
     "cli": {
         *("api", "batch", "bench", "files", "gadgets", "host", "phantom"),
-        *("physics", "recon", "scan", "serving", "site", "study", "web"),
+        *("physics", "recon", "scan", "serving", "site", "study", "web", "workers"),
     },
 }
 INSIDE_RECON = {"networks": set(), "fit": {"networks"}, "refine": {"networks", "fit"}, "conventional": set()}
@@ -44,6 +45,7 @@ MUST_NOT_IMPORT = {
     "serving": {"click"},
     "host": {"torch", "click"},
     "site": {"torch", "click"},
+    "workers": {"h5py", "ismrmrd", "click"},
     "batch": {"click"},
     "api": {"click"},
     "gadgets": {"torch", "sigpy", "scipy", "h5py", "click"},

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from untrained_recon.batch.run import Progress, reconstruct_files
 from untrained_recon.config import load_config
 from untrained_recon.errors import UnreachableError
+from untrained_recon.workers.local import on_devices
 
 SETTINGS = {"refine.iterations": "1", "network.channels": "8"}
 QUICK = SETTINGS | {"fit.iterations": "2"}
@@ -80,11 +82,31 @@ def test_ctrl_c_ends_it_and_keeps_what_is_finished(data: Path) -> None:
     assert (out / "failures.csv").read_text().splitlines() == ["scan,outcome,file,error"]
 
 
+@pytest.mark.slow
+def test_a_worker_of_this_machine_that_is_killed_costs_nothing(data: Path) -> None:
+    out = data.parent / "out"
+    killed: list[int] = []
+
+    def follow(progress: Progress) -> None:
+        workers = [p for p in psutil.Process().children() if any("spawn_main" in part for part in p.cmdline())]
+        wait_until(lambda: list((out / "images").glob(".*.part")))
+        if not killed:
+            killed.append(workers[0].pid)
+            workers[0].kill()
+
+    engine = partial(on_devices, ["cpu"] * 2)
+    found = reconstruct_files([data], out, load_config("fast", SLOW), engine, follow=lambda p: follow(p) if p.done < 5 else None)
+    assert killed
+    assert [(record.name, record.outcome, len(record.images)) for record in found] == [(f"scan{n}", "done", 2) for n in range(5)]
+    assert sorted(path.name for path in (out / "images").iterdir()) == [f"scan{n}.h5" for n in range(5)]
+    assert (out / "logs" / "scan4.log").read_text().count("slice 1: maps, 60 iterations") == 1
+
+
 def test_what_does_not_answer_is_named_before_anything_is_made(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    from untrained_recon.batch.cluster import on_dask, on_slurm
+    from untrained_recon.workers.cluster import on_dask, on_slurm
 
-    monkeypatch.setattr("untrained_recon.batch.cluster.CONNECT_S", 0.5)
+    monkeypatch.setattr("untrained_recon.workers.cluster.CONNECT_S", 0.5)
     for engine in (partial(on_dask, "tcp://127.0.0.1:1"), partial(on_dask, "nonsense:"), partial(on_slurm, "", 1, tmp_path)):
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(UnreachableError):
@@ -94,7 +116,7 @@ def test_what_does_not_answer_is_named_before_anything_is_made(data: Path, monke
 
 def test_a_worker_of_dask_that_is_killed_costs_nothing(data: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    from untrained_recon.batch.cluster import on_dask
+    from untrained_recon.workers.cluster import on_dask
 
     out = data.parent / "out"
     killed: list[int] = []

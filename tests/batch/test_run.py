@@ -4,28 +4,29 @@ import csv
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from tests.doubles.helpers import read_raw
 from untrained_recon.batch.folder import BatchFolder
-from untrained_recon.batch.local import Submit
-from untrained_recon.batch.make import make
+from untrained_recon.batch.make import failed, make
 from untrained_recon.batch.record import Record
 from untrained_recon.batch.run import Progress, reconstruct_files
 from untrained_recon.batch.scans import Scan
 from untrained_recon.batch.task import Made, Task
 from untrained_recon.config import Config, load_config
-from untrained_recon.errors import ConfigError, RawFileError, ServiceStoppedError, WorkerError
+from untrained_recon.errors import ConfigError, RawFileError, WorkerError
 from untrained_recon.files.convert import convert
 from untrained_recon.files.images import read_images
+from untrained_recon.serving.session import Session
+from untrained_recon.workers.share import Submit
 
 QUICK = {"fit.iterations": "2", "refine.iterations": "1", "network.channels": "8", "device": "cpu"}
 
@@ -34,7 +35,7 @@ QUICK = {"fit.iterations": "2", "refine.iterations": "1", "network.channels": "8
 def here() -> Iterator[Submit]:
     """An engine of this process."""
     with ThreadPoolExecutor(1) as pool:
-        yield lambda task: pool.submit(make, task)
+        yield lambda do, item: pool.submit(do, item, "")
 
 
 @pytest.fixture
@@ -148,10 +149,53 @@ def test_a_damaged_file_is_named_and_costs_no_other(data: Path, config: Config, 
 
 
 def test_images_of_before_do_not_stay_beside_a_failure(data: Path, config: Config) -> None:
-    run(data, config)
+    """They are of other data."""
+    run(data, config, exports=("npy",))
     (data / "a.h5").write_bytes(b"no longer")
-    run(data, config)
-    assert not (data.parent / "out" / "images" / "a.h5").exists()
+    records, _ = run(data, config)
+    out = data.parent / "out"
+    assert not (out / "images" / "a.h5").exists()
+    assert not (out / "npy" / "a").exists()
+    assert records[0].kept == ""
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_images_of_the_same_data_stay_until_new_ones_are_complete(
+    data: Path, config: Config, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Whatever goes wrong: before the first image, or before the last."""
+
+    def images(self: Session, *args: Any) -> Iterator[Any]:
+        if not whole:
+            yield next(make_images(self, *args))
+        raise RawFileError("no more")
+
+    out, make_images = data.parent / "out", Session.images
+    (first, _), _ = run(data, config, exports=("npy",))
+    before = (out / "images" / "a.h5").read_bytes()
+    monkeypatch.setattr(Session, "images", images)
+    for changed in (config.model_copy(update={"seed": 1}), config):
+        records, _ = run(data, changed, force=changed is config, exports=("npy",))
+        assert (records[0].outcome, records[0].kept) == ("failed", first.started)
+        assert failures(out)[0]["error"] == f"RawFileError: no more; the images are still those of {first.started}"
+        assert (out / "images" / "a.h5").read_bytes() == before
+        assert list((out / "npy" / "a").iterdir())
+        assert "no more" in (out / "logs" / "a.log").read_text()
+        assert [path.name for path in sorted((out / "images").iterdir())] == ["a.h5", "b.h5"]
+
+    monkeypatch.undo()
+    records, seen = run(data, config)
+    assert (made(seen), records[0].outcome, records[0].kept) == (["a", "b"], "done", "")
+    assert (out / "images" / "a.h5").read_bytes() != before
+    assert not (out / "npy" / "a").exists()
+    assert failures(out) == []
+
+
+def test_a_worker_that_dies_of_a_scan_leaves_its_images_of_before(data: Path, config: Config) -> None:
+    (first, _), _ = run(data, config)
+    _, task = a_task(data, config)
+    assert failed(task, RuntimeError("killed")).record.kept == first.started
+    assert task.image.exists()
 
 
 def test_of_a_scan_that_breaks_off_the_whole_images_are_kept(data: Path, config: Config) -> None:
@@ -215,7 +259,7 @@ def test_a_worker_that_dies_of_a_scan_costs_no_other(data: Path, config: Config)
     @contextmanager
     def engine() -> Iterator[Submit]:
         with here() as submit:
-            yield lambda task: dead() if task.scan.name == "a" else submit(task)
+            yield lambda do, task: dead() if task.scan.name == "a" else submit(do, task)
 
     def dead() -> "Future[Made | None]":
         future: Future[Made | None] = Future()
@@ -231,7 +275,7 @@ def test_workers_that_are_gone_end_the_batch_and_keep_what_is_done(data: Path, c
     @contextmanager
     def engine() -> Iterator[Submit]:
         with here() as submit:
-            yield lambda task: gone() if task.scan.name == "b" else wait_for(submit(task))
+            yield lambda do, task: gone() if task.scan.name == "b" else wait_for(submit(do, task))
 
     def gone() -> "Future[Made | None]":
         future: Future[Made | None] = Future()
@@ -253,67 +297,50 @@ def a_task(data: Path, config: Config) -> tuple[BatchFolder, Task]:
     return folder, Task(Scan("a", data / "a.h5"), folder.path, config)
 
 
-def test_a_scan_in_work_elsewhere_is_left_alone_then_waited_for(data: Path, config: Config) -> None:
+def test_a_scan_in_work_elsewhere_is_left_alone_then_made(data: Path, config: Config) -> None:
     folder, task = a_task(data, config)
-    claim = folder.try_claim("a")
+    claim = folder.claims.attempt("a")
     assert claim is not None
     assert make(task) is None
 
-    threading.Timer(0.2, claim.close).start()
-    found = make(replace(task, wait=True))
-    assert found is not None
-    assert found.fresh
+    threading.Timer(1.0, claim.close).start()
+    _, seen = run(data, config)
+    assert made(seen) == ["b", "a"]
 
 
 def test_what_the_other_made_meanwhile_counts_even_a_failure(data: Path, config: Config) -> None:
-    folder, task = a_task(data, config)
+    _, task = a_task(data, config)
     (data / "a.h5").write_bytes(b"damaged")
-    first, claim = make(task), folder.try_claim("a")
+    first = make(task)
     assert first is not None
-    assert claim is not None
-    again = replace(first.record, started="later")
+    assert first.record.outcome == "failed"
+    assert make(task) == Made(first.record, False)
 
-    def tried_again() -> None:
-        folder.write(again)
-        claim.close()
+    later = make(replace(task, before=first.record))
+    assert later is not None
+    assert later.fresh
 
-    threading.Timer(0.2, tried_again).start()
-    assert make(replace(task, wait=True)) == Made(again, False)
-    found = make(task)
+
+def test_what_the_other_made_in_fewer_formats_gets_the_others(data: Path, config: Config) -> None:
+    _, task = a_task(data, config)
+    assert make(task) is not None
+    found = make(replace(task, exports=("npy",)))
     assert found is not None
-    assert found.fresh
+    assert (found.fresh, found.record.exports) == (True, ("npy",))
 
 
 def test_a_claim_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     folder = BatchFolder.take(tmp_path / "out")
     code = "import sys, time; from pathlib import Path; from untrained_recon.batch.folder import BatchFolder\n"
-    code += "claim = BatchFolder(Path(sys.argv[1])).try_claim('a'); print('has it', flush=True); time.sleep(60)"
+    code += "claim = BatchFolder(Path(sys.argv[1])).claims.attempt('a'); print('has it', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, folder.path], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "has it\n"
-        assert folder.try_claim("a") is None
+        assert folder.claims.attempt("a") is None
         holder.kill()
-    claim = folder.try_claim("a")
+    claim = folder.claims.attempt("a")
     assert claim is not None
     claim.close()
-
-
-def test_ending_a_batch_leaves_nothing_of_what_runs(data: Path, config: Config) -> None:
-    folder, task = a_task(data, config)
-
-    def after(readouts: int) -> Callable[[], None]:
-        def stopping() -> None:
-            nonlocal readouts
-            readouts -= 1
-            if readouts < 0:
-                raise ServiceStoppedError("ended")
-
-        return stopping
-
-    with pytest.raises(ServiceStoppedError):
-        make(task, stopping=after(len(read_raw(data / "a.h5")[1]) - 5))
-    assert folder.read("a") is None
-    assert list((folder.path / "images").iterdir()) == []
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(data: Path, config: Config, tmp_path: Path) -> None:

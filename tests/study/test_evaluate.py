@@ -20,11 +20,11 @@ from untrained_recon.masks import Sampling
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.recon.plane import reconstruct
-from untrained_recon.study.evaluate import RESULTS, Plan, earlier, evaluate
+from untrained_recon.study.evaluate import Plan, earlier, evaluate
 from untrained_recon.study.origin import Origin
 from untrained_recon.study.page import write_report
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import FOREGROUND, SCORES, ResultsFile, Row
+from untrained_recon.study.results import FOREGROUND, RESULTS, SCORES, ResultsFile, Row
 from untrained_recon.study.summary import FEWEST, bootstrapped, frame, paired, summarise, volume_scores
 from untrained_recon.study.trace import load_trace
 from untrained_recon.types import KSpace, Reconstruction
@@ -308,7 +308,7 @@ def test_a_library_that_gives_up_costs_one_image(
             raise RuntimeError("inconsistent configuration")
         return reconstruct(data, config, device)
 
-    monkeypatch.setattr("untrained_recon.study.evaluate.reconstruct", fail_once)
+    monkeypatch.setattr("untrained_recon.study.case.reconstruct", fail_once)
     rows = evaluate(plan(files, paths=[files / "three.npy"]), tmp_path, CPU)
     assert [row.key.item for row in rows if row.error] == [1, 1]
     assert rows[2].error == "RuntimeError: inconsistent configuration"

@@ -1,26 +1,25 @@
 """The folder of a batch: where what is kept, and how several processes share it."""
 
 import csv
-import fcntl
 import glob
 import io
 import logging
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from untrained_recon.batch.record import Record
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.export import FORMATS
 from untrained_recon.output import make_folder, write_text
+from untrained_recon.workers.claims import Claims
 
 logger = logging.getLogger(__name__)
 
 MARK = "batch.json"
 FAILURES = "failures.csv"
-POLL_S = 0.5
+ALL = ""  # the lock of what is of all scans
 
 
 class BatchFolder:
@@ -28,10 +27,14 @@ class BatchFolder:
 
     Args:
         path: The folder.
+
+    Attributes:
+        claims: The sole right to make a scan, by its name.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.claims = Claims(path / "claims")
 
     @classmethod
     def take(cls, path: Path, force: bool = False) -> "BatchFolder":
@@ -52,7 +55,7 @@ class BatchFolder:
             if strangers and not force and not mark.exists():
                 raise RawFileError(f"{path}: holds {strangers[0]} and is no folder of `recon`; name another, or say --force")
             write_text(mark, '{"untrained-recon": "recon"}\n')
-        for name in ("images", "logs", "records", "claims"):
+        for name in ("images", "logs", "records"):
             make_folder(folder.path / name)
         return folder
 
@@ -83,24 +86,39 @@ class BatchFolder:
             logger.warning("%s counts as not there: %s", self._record(name), error)
             return None
 
-    def forget(self, name: str) -> None:
-        """Take away all that is there of a scan; by the process that has it in work."""
+    @contextmanager
+    def exporting(self, name: str, form: str) -> Iterator[Path]:
+        """A folder for images in another format, which takes its place when it is full; what fails leaves the one of before."""
+        final = self.export(name, form)
+        part = final.with_name(f".{name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            yield part
+            shutil.rmtree(final, ignore_errors=True)
+            part.rename(final)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def forget_record(self, name: str) -> None:
+        """Take away the record of images that are about to be replaced."""
         self._record(name).unlink(missing_ok=True)
-        self.image(name).unlink(missing_ok=True)
-        self.log(name).unlink(missing_ok=True)
+
+    def forget_exports(self, name: str) -> None:
+        """Take away the other formats of images that were replaced."""
         for form in FORMATS:
             shutil.rmtree(self.export(name, form), ignore_errors=True)
-        self._remove_parts(name)
 
     def tidy(self, names: Iterable[str]) -> None:
         """Take away what processes that were killed have left of scans."""
         for name in names:
-            if (claim := self.try_claim(name)) is not None:
+            if (claim := self.claims.attempt(name)) is not None:
                 with claim:
-                    self._remove_parts(name)
+                    self.remove_parts(name)
 
-    def _remove_parts(self, name: str) -> None:
-        for part in self.image(name).parent.glob(f".{glob.escape(name)}.h5.*.part"):
+    def remove_parts(self, name: str) -> None:
+        """As :meth:`tidy`, by the process that has the scan in work."""
+        parts = self.image(name).parent.glob(f".{glob.escape(name)}.h5.*.part")
+        for part in (*parts, *(self.export(f".{name}.part", form) for form in FORMATS)):
             shutil.rmtree(part, ignore_errors=True)
 
     def write(self, record: Record) -> None:
@@ -115,44 +133,14 @@ class BatchFolder:
 
     def write_failures(self) -> None:
         """``failures.csv``, of all scans in the folder that are not done, whoever has made them. Raises RawFileError."""
-        with self.claim(""):
+        with self.claims.take(ALL):
             text = io.StringIO(newline="")
             writer = csv.writer(text)
             writer.writerow(("scan", "outcome", "file", "error"))
             for record in self.records():
                 if record.outcome != "done":
-                    writer.writerow((record.name, record.outcome, record.inputs[0].path, record.error))
+                    writer.writerow((record.name, record.outcome, record.inputs[0].path, record.reason))
             write_text(self.path / FAILURES, text.getvalue())
-
-    def try_claim(self, name: str) -> BinaryIO | None:
-        """The sole right to make a scan; None where another process has it, here or on another machine.
-
-        It is a lock of the file system: it ends where the file that is returned is closed, and with the process, however that ends.
-
-        Raises:
-            RawFileError: The file system has no locks, or cannot be written.
-        """
-        path = self.path / "claims" / f"{name}.lock"
-        try:
-            file = path.open("ab")
-        except OSError as error:
-            raise RawFileError(f"{path}: cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        except OSError as error:
-            file.close()
-            raise RawFileError(f"{path}: cannot be locked ({error.strerror}); write to a file system with locks") from error
-        return file
-
-    def claim(self, name: str, waiting: Callable[[], None] = lambda: None) -> BinaryIO:
-        """As :meth:`try_claim`, once it is free; ``waiting`` is called now and then, and may raise."""
-        while (claim := self.try_claim(name)) is None:
-            waiting()
-            time.sleep(POLL_S)
-        return claim
 
     def _record(self, name: str) -> Path:
         return self.path / "records" / f"{name}.json"

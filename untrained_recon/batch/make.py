@@ -2,18 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
-from typing import TypeVar
 
 from untrained_recon.batch.folder import BatchFolder
 from untrained_recon.batch.notes import Notes, Noting
 from untrained_recon.batch.record import Record
 from untrained_recon.batch.scanlog import scan_log
 from untrained_recon.batch.scans import FileState
-from untrained_recon.batch.task import Made, Task, is_done, is_made, is_of
-from untrained_recon.errors import HostGoneError, ReconError, ServiceStoppedError
+from untrained_recon.batch.task import Made, Task, is_made, is_settled
+from untrained_recon.errors import ReconError
 from untrained_recon.files.convert import as_raw
 from untrained_recon.files.export import export
 from untrained_recon.files.images import image_file
@@ -25,49 +23,39 @@ from untrained_recon.serving.session import Session
 
 logger = logging.getLogger(__name__)
 
-STOPPED = (ServiceStoppedError, HostGoneError)
-"""Errors that say nothing of the scan: the batch was ended."""
-
 EXPORTING = threading.Lock()  # matplotlib is for one thread at a time
 
-T = TypeVar("T")
-Stopping = Callable[[], None]
-"""Raises one of :data:`STOPPED` when the batch ends; called between readouts."""
 
-
-def make(task: Task, jobs: Jobs | None = None, stopping: Stopping = lambda: None) -> Made | None:
+def make(task: Task, device: str = "") -> Made | None:
     """Reconstruct a scan, unless that was done.
+
+    Images of the same file stay until the new ones are complete. Where these fail, or some are missing of them while nothing was
+    missing before, the earlier ones stay for good, and the record says so. Those of another file of this name go at once.
 
     Args:
         task: Which, and how.
-        jobs: Who reconstructs its images; None for this process, on the settings' device.
-        stopping: See :data:`Stopping`.
+        device: Where to compute; empty for the settings' device.
 
     Returns:
-        What became of it; None where another process has it in work and the task is not to wait. After waiting, what the other
-        made of the same files and settings meanwhile counts, even if it failed.
+        What became of it; None where another process has it in work. What another one has made of the same files and settings
+        since the batch began counts, even if it failed.
 
     Raises:
-        ServiceStoppedError, HostGoneError: The batch was ended.
         RawFileError: The folder of the results is not there, or cannot be written. Whatever else goes wrong is in the record.
     """
     folder = BatchFolder(task.folder)
     folder.require()
     name = task.scan.name
-    before, claim = folder.read(name), folder.try_claim(name)
-    if claim is None:
-        if not task.wait:
-            return None
-        claim = folder.claim(name, stopping)
+    if (claim := folder.claims.attempt(name)) is None:
+        return None
     with claim:
         known = folder.read(name)
-        if known is not None and not task.force and (is_done(task, known) or (known != before and is_of(task, known))):
+        if known is not None and is_settled(task, known):
             return Made(known, False)
-        if task.force or not is_made(task, known):
-            folder.forget(name)
-            known = None
-        with scan_log(folder.log(name), name):
-            record = _made(task, jobs, stopping) if known is None else _exported(task, known)
+        folder.remove_parts(name)
+        anew = task.force or not is_made(task, known)
+        with scan_log(folder.log(name), name, anew):
+            record = _made(task, known, device) if anew or known is None else _exported(task, known)
         folder.write(record)
     return Made(record, True)
 
@@ -75,25 +63,35 @@ def make(task: Task, jobs: Jobs | None = None, stopping: Stopping = lambda: None
 def failed(task: Task, error: Exception) -> Made:
     """What is kept of a scan over which its workers died."""
     folder = BatchFolder(task.folder)
-    with folder.claim(task.scan.name):
-        folder.forget(task.scan.name)
-        record = Notes(task).record("failed", error)
+    with folder.claims.take(task.scan.name):
+        folder.remove_parts(task.scan.name)
+        record = Notes(task, _earlier(task, folder.read(task.scan.name))).record("failed", error)
         folder.write(record)
     return Made(record, True)
 
 
-def _made(task: Task, jobs: Jobs | None, stopping: Stopping) -> Record:
-    notes = Notes(task)
+def _earlier(task: Task, known: Record | None) -> Record | None:
+    """The record, where there are images of this scan; those of another one, or that no record tells of, are taken away."""
+    path = task.scan.path
+    if known is None or (path.exists() and not known.inputs[0].still(path)):
+        BatchFolder(task.folder).forget_record(task.scan.name)
+        task.image.unlink(missing_ok=True)
+        BatchFolder(task.folder).forget_exports(task.scan.name)
+    return known if task.image.exists() else None
+
+
+def _made(task: Task, known: Record | None, device: str) -> Record:
+    earlier = _earlier(task, known)
+    notes = Notes(task, earlier)
+    whole = earlier is not None and earlier.outcome != "partial"
     try:
         notes.inputs = tuple(FileState.of(path) for path in task.inputs)
-        with LocalJobs(pick_device(task.config.device)) if jobs is None else nullcontext(jobs) as workers:
-            missing = _reconstruct(task, Noting(workers, notes), stopping)
-    except STOPPED:
-        logger.warning("ended before it was done")
-        raise
+        with LocalJobs(pick_device(device or task.config.device)) as jobs:
+            missing = _reconstruct(task, Noting(jobs, notes), whole)
     except Exception as error:  # whatever it is, it costs this scan alone
         logger.exception("no images are made")
         return notes.record("failed", error)
+    BatchFolder(task.folder).forget_exports(task.scan.name)
     return _exported(task, notes.record("partial" if missing else "done", missing))
 
 
@@ -103,16 +101,21 @@ def _exported(task: Task, record: Record) -> Record:
     missing = sorted(set(task.exports).difference(record.exports))
     try:
         for form in missing:
-            with EXPORTING:
-                export(task.image, folder.export(task.scan.name, form), form, force=True)
+            with EXPORTING, folder.exporting(task.scan.name, form) as target:
+                export(task.image, target, form, force=True)
     except Exception as error:
         logger.exception("no %s", form)
         return replace(record, outcome="failed", error=f"--{form}: {type(error).__name__}: {error}")
     return replace(record, exports=(*record.exports, *missing))
 
 
-def _reconstruct(task: Task, jobs: Jobs, stopping: Stopping) -> ReconError | None:
+def _reconstruct(task: Task, jobs: Jobs, whole: bool) -> ReconError | None:
     """Write the image file of a scan.
+
+    Args:
+        task: Which, and how.
+        jobs: Who makes the images.
+        whole: Raise it if some of the images are missing.
 
     Returns:
         Why some of its images are missing, if they are.
@@ -127,7 +130,7 @@ def _reconstruct(task: Task, jobs: Jobs, stopping: Stopping) -> ReconError | Non
         image_file(task.image, raw.header, {"the raw data": task.scan.path}) as out,
     ):
         session = Session(raw.header, task.config.assignments())
-        scan = session.assemble([acq] for acq in _until(stopping, raw.acquisitions()))
+        scan = session.assemble([acq] for acq in raw.acquisitions())
         count = 0
         try:
             with closing(session.images(scan, possible_series(session.config), jobs)) as images:
@@ -135,15 +138,10 @@ def _reconstruct(task: Task, jobs: Jobs, stopping: Stopping) -> ReconError | Non
                     out.append_image(image.image_series_index - 1, image)
                     count += 1
         except ReconError as error:
-            if not count or isinstance(error, STOPPED):
+            if not count or whole:
                 raise
             missing = error
         for waveform in raw.waveforms():
             out.append_waveform(waveform)
+        BatchFolder(task.folder).forget_record(task.scan.name)  # the images are about to be others
     return missing
-
-
-def _until(stopping: Stopping, items: Iterable[T]) -> Iterator[T]:
-    for item in items:
-        stopping()
-        yield item

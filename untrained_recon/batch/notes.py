@@ -20,10 +20,16 @@ from untrained_recon.types import KSpace, Reconstruction
 
 
 class Notes:
-    """What there is to be kept of a scan."""
+    """What there is to be kept of a scan.
 
-    def __init__(self, task: Task) -> None:
-        self.inputs: tuple[FileState, ...] = ()
+    Args:
+        task: The scan.
+        earlier: The record with images that stay where none come in their place.
+    """
+
+    def __init__(self, task: Task, earlier: Record | None = None) -> None:
+        self.inputs: tuple[FileState, ...] = earlier.inputs if earlier is not None else ()
+        self._kept = "" if earlier is None else earlier.kept or earlier.started
         self._task = task
         self._images: list[dict[str, Any]] = []
         self._cautions: Counter[str] = Counter()
@@ -63,6 +69,7 @@ class Notes:
             started=self._started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._start, 3),
             host=socket.gethostname(),
+            kept=self._kept if outcome == "failed" else "",
         )
 
 

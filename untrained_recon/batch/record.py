@@ -31,6 +31,7 @@ class Record:
         started: When, UTC.
         seconds: Wall time of it all.
         host: On which machine.
+        kept: Where the images that are there are those of an earlier record: when that was started. Else empty.
     """
 
     name: str
@@ -49,6 +50,12 @@ class Record:
     started: str
     seconds: float
     host: str
+    kept: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ``done``, and what is there nevertheless."""
+        return f"{self.error}; the images are still those of {self.kept}" if self.kept else self.error
 
     def to_json(self) -> str:
         """As it is stored."""

@@ -2,26 +2,23 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from untrained_recon.batch.folder import BatchFolder
-from untrained_recon.batch.local import Submit, on_devices, slots
-from untrained_recon.batch.make import failed
+from untrained_recon.batch.make import failed, make
 from untrained_recon.batch.record import Record
 from untrained_recon.batch.scans import Scan, find_scans
 from untrained_recon.batch.task import Made, Task, is_done
 from untrained_recon.config import Config, load_config
-from untrained_recon.errors import ConfigError, WorkerError
+from untrained_recon.errors import ConfigError
 from untrained_recon.files.export import require_format
+from untrained_recon.workers.local import on_devices, slots
+from untrained_recon.workers.share import Engine, Submit, share_out
 
 logger = logging.getLogger(__name__)
-
-Engine = Callable[[], AbstractContextManager[Submit]]
-"""Starts workers, see :func:`untrained_recon.batch.local.on_devices`; called only where there is something to do."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +82,20 @@ def reconstruct_files(
         require_format(form)
     scans = find_scans(data, Path(output))
     folder = BatchFolder.take(Path(output), force)
-    tasks = [Task(scan, folder.path, settings, group, tuple(exports), force) for scan in scans]
+    tasks = [Task(scan, folder.path, settings, group, tuple(exports), force, folder.read(scan.name)) for scan in scans]
     if not force:
         _require_names(folder, scans)
     batch = _Batch(tasks, follow)
     try:
-        ready = {task.scan.name: found for task in tasks if not force and is_done(task, found := folder.read(task.scan.name))}
+        todo = []
         for task in tasks:
-            if (record := ready.get(task.scan.name)) is not None:
-                batch.take(task, Made(record, False))
-        if todo := [task for task in tasks if task.scan.name not in ready]:
-            with (engine or _here)() as submit:
-                for task, made in _results(submit, todo):
-                    batch.take(task, made)
+            if task.before is not None and not force and is_done(task, task.before):
+                batch.take(task, Made(task.before, False))
+            else:
+                todo.append(task)
+        if todo:
+            for task, made in share_out(engine or _here, make, todo, lambda task: folder.claims.is_free(task.scan.name)):
+                batch.take(task, _failed(task, made) if isinstance(made, Exception) else made)
     finally:
         folder.tidy(task.scan.name for task in tasks if task.scan.name not in batch.records)
         folder.write_failures()
@@ -108,24 +106,10 @@ def _here() -> AbstractContextManager[Submit]:
     return on_devices(slots())
 
 
-def _results(submit: Submit, tasks: Sequence[Task]) -> Iterator[tuple[Task, Made]]:
-    """Tasks as they are done; what others have in work comes after all else."""
-    running: dict[Future[Made | None], Task] = {submit(task): task for task in tasks}
-    while running:
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            task = running.pop(future)
-            try:
-                made = future.result()
-            except CancelledError as error:
-                raise WorkerError("the workers are gone; what was finished is kept, run it again for the rest") from error
-            except Exception as error:  # its workers died of it, or could not keep what they had made
-                logger.error("%s: %s", task.scan.name, error, exc_info=error)
-                made = failed(task, error)
-            if made is None:
-                running[submit(replace(task, wait=True))] = task
-            else:
-                yield task, made
+def _failed(task: Task, error: Exception) -> Made:
+    """Its workers died of it, or could not keep what they had made."""
+    logger.error("%s: %s", task.scan.name, error, exc_info=error)
+    return failed(task, error)
 
 
 class _Batch:

@@ -21,13 +21,13 @@ class _OfScan(ScanFilter):
 
 
 @contextmanager
-def scan_log(path: Path, name: str) -> Iterator[None]:
-    """What this process, and workers that send it their records, log for a scan is also added to a file.
+def scan_log(path: Path, name: str, anew: bool) -> Iterator[None]:
+    """What this process logs for a scan is also written to a file: a new one, or the end of the one that is there.
 
     Raises:
         OSError: It cannot be written.
     """
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = logging.FileHandler(path, "w" if anew else "a", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(TextFormatter())
     handler.addFilter(_OfScan(name))
     token = SCAN.set(name)

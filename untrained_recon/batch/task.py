@@ -20,7 +20,7 @@ class Task:
         group: Group of a raw file; empty for the usual one.
         exports: Formats in which its images are wanted as well, see :data:`untrained_recon.files.export.FORMATS`.
         force: Make it even if it is done.
-        wait: Wait where another process has it in work.
+        before: The record of the scan when the batch began. Another one is of a command that runs at the same time.
     """
 
     scan: Scan
@@ -29,7 +29,10 @@ class Task:
     group: str = ""
     exports: tuple[str, ...] = ()
     force: bool = False
-    wait: bool = False
+    before: Record | None = None
+
+    def __str__(self) -> str:
+        return self.scan.name
 
     @property
     def settings(self) -> str:
@@ -69,6 +72,12 @@ def is_made(task: Task, record: Record | None) -> bool:
 def is_done(task: Task, record: Record | None) -> bool:
     """Whether, besides, they are there in all formats that are wanted."""
     return record is not None and set(task.exports) <= set(record.exports) and is_made(task, record)
+
+
+def is_settled(task: Task, record: Record | None) -> bool:
+    """Whether nothing is left to be done: it is done, or was tried in vain since the batch began."""
+    in_vain = record is not None and record != task.before and record.outcome != "done" and is_of(task, record)
+    return not task.force and (in_vain or is_done(task, record))
 
 
 def is_of(task: Task, record: Record) -> bool:

@@ -7,8 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from untrained_recon.cli.bar import Bar
 from untrained_recon.cli.options import command_line, force_option
 from untrained_recon.cli.study import FOLDER, STUDY_MARKS, row_line
+from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
@@ -70,7 +72,7 @@ NEEDED = ("pandas", "skimage", "torchmetrics")  # modules of the extra
 @click.option(
     "--budget-s", type=click.FloatRange(0), default=0.0, help="Seconds for a fit of the published networks; 0: all iterations."
 )
-@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where the networks are fitted.")
+@worker_options("one, in this process")
 @force_option
 def bench_quality_command(
     data: tuple[Path, ...],
@@ -86,7 +88,10 @@ def bench_quality_command(
     again: bool,
     slices: Literal["middle", "all"],
     budget_s: float,
-    device: str,
+    devices: tuple[str, ...],
+    workers: int | None,
+    dask: str | None,
+    slurm: str | None,
     force: bool,
 ) -> None:
     """Image quality beside conventional methods tuned by the truth and published networks, on the fully sampled k-space of DATA."""
@@ -103,7 +108,10 @@ def bench_quality_command(
 
     if not force:
         require_own_folder(output, STUDY_MARKS)
+    engine = engine_of(devices, workers, dask, slurm, output.resolve() / "slurm", "bench quality")
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
+    if engine is not None:
+        paths = [path.absolute() for path in paths]  # workers may have other folders to be in
     samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
     budget = None if quick and not budget_s else budget_s
     methods = contenders.contenders(budget, network_only, contenders.FACTORS[:: 2 if quick else 1])
@@ -119,10 +127,11 @@ def bench_quality_command(
         seeded=True,
         again=(contenders.OURS, contenders.OURS_BEST, contenders.NETWORK) if again else (),
     )
-    where = pick_device(device)
-    found = compare(plan, output, where, lambda row: click.echo(row_line(row), err=True))
+    device = pick_device(devices[0] if devices else "auto")
+    with Bar("images") as bar:
+        found = compare(plan, output, device, lambda row: click.echo(row_line(row), err=True), engine=engine, count=bar.count)
     _show(found, Console())
-    page = write_page(found, output, Origin(command_line(), methods, where))
+    page = write_page(found, output, Origin(command_line(), methods, device))
     click.echo(f"figures in {output / 'quality.json'} and {output / 'quality.csv'}, with images in {page}")
     if found.failures:
         raise EvaluationError(f"{len(found.failures)} images failed; {output / 'quality.json'} names them")

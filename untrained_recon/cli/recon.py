@@ -2,23 +2,20 @@
 
 import logging
 import sys
-from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
 
+from untrained_recon.cli.bar import Bar, duration
 from untrained_recon.cli.options import Command, complete_presets, group_option, parse_assignments, settings_option
+from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import EvaluationError
 from untrained_recon.files.export import FORMATS
 from untrained_recon.logs import SCAN
 
 if TYPE_CHECKING:
-    from untrained_recon.batch.run import Engine, Progress
+    from untrained_recon.batch.run import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +40,7 @@ def _export_flags(command: Command) -> Command:
     help="Preset or YAML file.",
 )
 @settings_option("Override one setting")
-@click.option("--device", "devices", multiple=True, metavar="cpu|cuda:N", help="Devices to fit on; default: all GPUs, or the CPU.")
-@click.option(
-    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes on each device; with --slurm: jobs."
-)
-@click.option("--dask", metavar="tcp://HOST:PORT", help="Have it done by the workers of this Dask scheduler.")
-@click.option("--slurm", metavar="OPTIONS", help="Have it done by jobs of SLURM with these options of sbatch ('' for none).")
+@worker_options("a process on each GPU, or on the CPU")
 @_export_flags
 @click.option("--force", is_flag=True, help="Do again what is done; write to a folder in which there are other things.")
 @group_option
@@ -58,7 +50,7 @@ def recon(
     config: str,
     settings: tuple[str, ...],
     devices: tuple[str, ...],
-    workers: int,
+    workers: int | None,
     dask: str | None,
     slurm: str | None,
     force: bool,
@@ -74,13 +66,14 @@ def recon(
     from untrained_recon.batch.run import reconstruct_files
     from untrained_recon.config import load_config
 
-    engine = _engine(devices, workers, dask, slurm, output)
+    engine = engine_of(devices, workers or 1, dask, slurm, output.resolve() / "slurm", "recon")
     forms = [form for form, wanted in exports.items() if wanted]
     chosen = load_config(config, parse_assignments(settings))
     for handler in logging.getLogger().handlers:
         handler.addFilter(_of_the_batch)
     try:
-        with _Follower(Console(stderr=True)) as follower:
+        with Bar("scans") as bar:
+            follower = _Follower(bar)
             records = reconstruct_files(
                 data, output, chosen, engine, exports=forms, group=group, force=force, follow=follower.follow
             )
@@ -92,48 +85,18 @@ def recon(
         raise EvaluationError(f"{follower.failed} of {len(records)} scans failed; {output / 'failures.csv'} says why")
 
 
-def _engine(devices: tuple[str, ...], workers: int, dask: str | None, slurm: str | None, output: Path) -> "Engine":
-    from untrained_recon.batch.cluster import CLUSTER, on_dask, on_slurm
-    from untrained_recon.batch.local import on_devices, slots
-    from untrained_recon.extras import require_modules
-
-    if dask is None and slurm is None:
-        return partial(on_devices, slots(devices, workers))
-    if dask is not None and slurm is not None:
-        raise click.UsageError("--dask or --slurm, not both")
-    if devices:
-        raise click.UsageError("--device is for this machine; workers elsewhere take the GPU that they see, or their CPU")
-    require_modules(CLUSTER, "cluster", "recon")
-    if dask is not None:
-        return partial(on_dask, dask)
-    return partial(on_slurm, slurm or "", workers, output.resolve() / "slurm")
-
-
 def _of_the_batch(record: logging.LogRecord) -> bool:
-    """What is said of a scan stands in its own log; what Dask does is of interest where it fails."""
-    return not (getattr(record, "scan", "") or SCAN.get()) and not (
-        record.name.startswith("distributed") and record.levelno < logging.WARNING
-    )
+    """What is said of a scan stands in its own log."""
+    return not (getattr(record, "scan", "") or SCAN.get())
 
 
 class _Follower:
-    """A bar over all scans on a terminal, a line for each elsewhere."""
+    """Counts the scans, with a line for each."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, bar: Bar) -> None:
         self.failed = 0
         self._made, self._before, self._fallbacks, self._doubtful = 0, 0, 0, 0
-        columns = (TextColumn("scans"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
-        self._task = None if self._bar is None else self._bar.add_task("scans", total=None, note="")
-
-    def __enter__(self) -> "_Follower":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar = bar
 
     def follow(self, progress: "Progress") -> None:
         """Show how far it is, and keep count."""
@@ -143,10 +106,9 @@ class _Follower:
         self._before += not progress.fresh and record.outcome == "done"
         self._fallbacks += record.fallbacks > 0
         self._doubtful += bool(record.cautions)
-        left = "" if progress.seconds_left is None else f"about {_duration(progress.seconds_left)} left"
-        if self._bar is not None and self._task is not None:
-            note = ", ".join(filter(None, (left, f"{self.failed} failed" if self.failed else "")))
-            self._bar.update(self._task, completed=progress.done, total=progress.total, note=note)
+        left = "" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} left"
+        note = ", ".join(filter(None, (left, f"{self.failed} failed" if self.failed else "")))
+        self._bar.show(progress.done, progress.total, note)
         if progress.fresh:
             log = logger.info if record.outcome == "done" else logger.error
             log("%d of %d: %s", progress.done, progress.total, "; ".join(filter(None, (_line(progress), left))))
@@ -170,12 +132,6 @@ def _line(progress: "Progress") -> str:
         f"{record.name}: {record.outcome}, {len(record.images)} images, {record.seconds:.1f} s",
         f"{record.fallbacks} FALLBACK" if record.fallbacks else "",
         cautions,
-        record.error,
+        record.reason,
     )
     return "; ".join(filter(None, parts))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

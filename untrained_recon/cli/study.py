@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from untrained_recon.cli.bar import Bar
 from untrained_recon.cli.options import command_line, complete_methods, force_option, parse_assignments
+from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import ConfigError, EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
@@ -63,7 +65,8 @@ def train_unet(
     how = Training(**settings)  # type: ignore[arg-type]  # click has checked every option
     sampling = Sampling("random", accel, acs, how.seed)
     train, validate = (SlicePairs(find_volumes(folder), sampling) for folder in (training, validation))
-    run(train, validate, output, how, pick_device(device), resume=resume, workers=workers)
+    with Bar("images of all epochs") as bar:
+        run(train, validate, output, how, pick_device(device), resume=resume, workers=workers, count=bar.count)
     click.echo(f"weights in {output / 'unet.pt'}, losses in {output / 'curve.csv'}")
 
 
@@ -98,7 +101,7 @@ def train_unet(
 @click.option("--mask-seed", "seeds", type=click.IntRange(0), multiple=True, default=[0], show_default=True, help="Repeatable.")
 @click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True, help="Of each volume.")
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
-@click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to compute.")
+@worker_options("one, in this process")
 @force_option
 def evaluate(
     data: tuple[Path, ...],
@@ -111,10 +114,16 @@ def evaluate(
     seeds: tuple[int, ...],
     slices: Literal["middle", "all"],
     resolution: int,
-    device: str,
+    devices: tuple[str, ...],
+    workers: int | None,
+    dask: str | None,
+    slurm: str | None,
     force: bool,
 ) -> None:
-    """Score methods on the fully sampled k-space of DATA (files and folders), undersampled by masks."""
+    """Score methods on the fully sampled k-space of DATA (files and folders), undersampled by masks.
+
+    Several commands may work on the same OUTPUT. Ctrl-C ends it with status 130 and keeps what is done.
+    """
     require_modules(REPORT, "report", "evaluate")
     from untrained_recon.files.open import find_volumes
     from untrained_recon.masks import Sampling
@@ -126,13 +135,17 @@ def evaluate(
 
     if not force:
         require_own_folder(output, STUDY_MARKS)
+    engine = engine_of(devices, workers, dask, slurm, output.resolve() / "slurm", "evaluate")
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
+    if engine is not None:
+        paths = [path.absolute() for path in paths]  # workers may have other folders to be in
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, parse_methods(methods), samplings, slices, resolution)
-    where = pick_device(device)
-    rows = run(plan, output, where, lambda row: click.echo(row_line(row)))
+    device = pick_device(devices[0] if devices else "auto")
+    with Bar("images") as bar:
+        rows = run(plan, output, device, lambda row: click.echo(row_line(row)), engine=engine, count=bar.count)
     more = earlier(rows, output)
-    page = write_report([*rows, *more], output, Origin(command_line(), plan.methods, where))
+    page = write_report([*rows, *more], output, Origin(command_line(), plan.methods, device))
     click.echo(f"report in {page}" + (f", with {len(more)} images of earlier runs" if more else ""))
     failures = [row for row in rows if row.error]
     if failures:

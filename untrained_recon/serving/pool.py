@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from untrained_recon.config import Config
 from untrained_recon.errors import ServiceStoppedError, WorkerError
@@ -100,11 +100,13 @@ class FitPool:
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`untrained_recon.serving.jobs.Jobs`; the log tells the place of an image that waits."""
-        before = len(self._turns)
-        job = Job(scan, data, config, seconds)
-        self._turns.put(job)
-        if before:
+        if before := len(self._turns):
             logger.info("%s waits behind %d images", data.index, before)
+        return self.put(Job(scan, data, config, seconds))
+
+    def put(self, job: Job) -> "Future[Any]":
+        """Queue a job for :attr:`task` to do, whatever it is."""
+        self._turns.put(job)
         return job.future
 
     def cancel(self, scan: str) -> None:

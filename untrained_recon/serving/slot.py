@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from untrained_recon.errors import HostGoneError, ServiceStoppedError, WorkerError
 from untrained_recon.serving.supervision import Worker, WorkerDied
 from untrained_recon.serving.turns import Job, Turns
-from untrained_recon.types import Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Slot(threading.Thread):
                 self._end(worker.run(job.scan, job.data, job.config, seconds))
             except WorkerDied as death:
                 if not self._turns.closed:  # else it was ended
-                    logger.error("%s over %s of scan %s", death, job.data.index, job.scan)
+                    logger.error("%s over %s%s", death, job.data.index, f" of scan {job.scan}" if job.scan else "")
                 self._outlived(job, worker.hung)
                 return
             except Exception as error:
@@ -105,9 +105,9 @@ class Slot(threading.Thread):
         if job.unwanted:
             self._end(HostGoneError("the host left before its images were made"))
         elif job.tries == MOST_TRIES:
-            self._end(WorkerError(f"every worker died of {job.data.index}; see the service's log"))
+            self._end(WorkerError(f"every worker died of {job.data.index}; see the log"))
 
-    def _end(self, result: Reconstruction | Exception) -> None:
+    def _end(self, result: Any) -> None:
         job, self.job = self.job, None
         assert job is not None
         job.end(result)

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
+from typing import Any
 
 from untrained_recon.config import Config
-from untrained_recon.encoding import ImageIndex
 from untrained_recon.serving.glimpse import Glimpse
+from untrained_recon.serving.turns import Item
 from untrained_recon.serving.worker import BEAT_S, Done, Job, Life, Ready, Task, work
-from untrained_recon.types import KSpace, Reconstruction
 
 logger = logging.getLogger(__name__)
 
 END_S = 5.0
-Show = Callable[[str, ImageIndex, Glimpse], None]
+Show = Callable[[str, Any, Glimpse], None]
 """Takes a glimpse of an image of a scan that is being fitted."""
 
 BUSY_SHARE = 0.05  # of a processor; the signs of life themselves cost less
@@ -72,8 +72,8 @@ class Worker:
         self.alive = True
         self.hung = ""
         self._watch, self._changed, self._show = watch, changed, show
-        self._at_hand: tuple[str, ImageIndex] | None = None
-        self._answers: queue.SimpleQueue[Reconstruction | Exception] = queue.SimpleQueue()
+        self._at_hand: tuple[str, object] | None = None
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._number = 0
         self._sending = threading.Lock()
         self._deadline: float | None = None  # of the image at hand
@@ -113,7 +113,7 @@ class Worker:
         """Whether it has an image."""
         return self._deadline is not None
 
-    def run(self, scan: str, data: KSpace, config: Config, seconds: float) -> Reconstruction:
+    def run(self, scan: str, data: Item, config: Config | None, seconds: float) -> Any:
         """Reconstruct an image. Raises WorkerDied, or what the reconstruction raised."""
         self._at_hand = (scan, data.index)
         self._moved = time.monotonic()

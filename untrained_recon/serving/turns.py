@@ -1,18 +1,26 @@
-"""Images that wait for a worker: scans take turns."""
+"""Images, or other things to be done, that wait for a worker: scans take turns."""
 
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from untrained_recon.config import Config
-from untrained_recon.types import KSpace, Reconstruction
+
+
+class Item(Protocol):
+    """What a worker is given, such as an image's k-space; it is pickled."""
+
+    @property
+    def index(self) -> object:
+        """What it is called where something is said of it."""
 
 
 @dataclass
 class Job:
-    """An image to be reconstructed.
+    """An image to be reconstructed, or something else to be done.
 
     Attributes:
         scan: Whose.
@@ -25,14 +33,14 @@ class Job:
     """
 
     scan: str
-    data: KSpace
-    config: Config
+    data: Item
+    config: Config | None
     seconds: float
-    future: "Future[Reconstruction]" = field(default_factory=Future)
+    future: "Future[Any]" = field(default_factory=Future)
     tries: int = 0
     unwanted: bool = False
 
-    def end(self, result: Reconstruction | Exception) -> None:
+    def end(self, result: Any) -> None:
         """Hand over what became of it."""
         if isinstance(result, Exception):
             self.future.set_exception(result)

@@ -29,7 +29,8 @@ OOM_SCORE = "800"
 STEP: contextvars.ContextVar[Callable[[object], None] | None] = contextvars.ContextVar("step", default=None)
 """Called with the progress of a fit; raises HostGoneError when nobody wants the image any more."""
 
-Task = Callable[[KSpace, Config, str, float], Reconstruction]
+Task = Callable[[Any, Any, str, float], Any]
+"""What a worker does: of an item, its settings, the device and the seconds that it may take."""
 
 
 class Job(NamedTuple):
@@ -37,8 +38,8 @@ class Job(NamedTuple):
 
     number: int
     scan: str
-    data: KSpace
-    config: Config
+    data: Any
+    config: Config | None
     seconds: float
 
 
@@ -56,7 +57,7 @@ class Ready(NamedTuple):
 class Done(NamedTuple):
     """How a job ended."""
 
-    result: Reconstruction | Exception
+    result: Any
 
 
 def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
@@ -133,7 +134,7 @@ class _Worker:
 
         SCAN.set(job.scan)
         STEP.set(step)
-        result: Reconstruction | Exception
+        result: Any
         try:
             result = task(job.data, job.config, device, job.seconds)
         except Exception as error:

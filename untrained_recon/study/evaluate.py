@@ -2,37 +2,32 @@
 
 import itertools
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from untrained_recon.config import Config
-from untrained_recon.errors import EvaluationError, FitError, ReconError
-from untrained_recon.files.open import open_volume
-from untrained_recon.files.sampling import sample
+from untrained_recon.errors import EvaluationError, ReconError
 from untrained_recon.files.volume import Volume
 from untrained_recon.masks import Sampling
-from untrained_recon.output import make_folder, write_array
-from untrained_recon.physics.operators import rss_image
-from untrained_recon.recon.plane import reconstruct
-from untrained_recon.study.folding import Folded, folded_name
+from untrained_recon.output import make_folder
+from untrained_recon.study.case import Case, Scored, Scorer, Source, failure, score
+from untrained_recon.study.folding import folded_name
 from untrained_recon.study.identity import require_same
-from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import SCORES, Key, ResultsFile, Row
-from untrained_recon.study.scores import completed, scores
-from untrained_recon.study.trace import save_trace, traced
-from untrained_recon.study.whiten import Prewhitened
-from untrained_recon.types import FloatArray, KSpace, Reconstruction
+from untrained_recon.study.results import RESULTS, SCORES, Key, ResultsFile, Row
+from untrained_recon.study.scores import completed
+from untrained_recon.workers.share import Engine, one_by_one, share_out
 
 logger = logging.getLogger(__name__)
 
-RESULTS = "results.csv"
+Follow = Callable[[Row], None]
+Count = Callable[[int, int], None]
+"""Told how many of how many are done."""
 
 
 @dataclass(frozen=True)
@@ -73,40 +68,81 @@ class Plan:
         config = self.methods[method]
         return config.model_copy(update={"seed": config.seed + sampling.seed}) if self.seeded else config
 
+    def cases(self, folder: Path) -> Iterator[Case | Row]:
+        """All there is to score; a row for each file that cannot be opened."""
+        for path, share in itertools.product(self.paths, self.shares):
+            source = Source(path, self.resolution, self.prewhiten, share)
+            try:
+                with source.opened() as volume:
+                    wanted = range(len(volume)) if self.slices == "all" else [len(volume) // 2]
+            except ReconError as error:
+                logger.exception("%s cannot be evaluated", path)
+                yield failure(source.key(), error)
+                continue
+            for item, sampling, method in itertools.product(wanted, self.samplings, self.methods):
+                config = self.settings(method, sampling)
+                trace = self.trace and config.recon.method == "network"
+                yield Case(folder, source, item, sampling, method, config, trace, method in self.again)
 
-def evaluate(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Row], None] = lambda _: None) -> list[Row]:
+
+def evaluate(
+    plan: Plan,
+    folder: Path,
+    device: torch.device,
+    follow: Follow = lambda _: None,
+    *,
+    engine: Engine | None = None,
+    count: Count = lambda *_: None,
+) -> list[Row]:
     """Run a plan, or what is left of it.
+
+    Several processes, on several machines, may do so at once with the same ``folder``: each row is made by one of them.
 
     Args:
         plan: What is to be done.
-        folder: Where results and images are, or will be: ``results.csv``, ``images/``.
+        folder: Where results and images are, or will be: ``results.csv``, ``images/``; and ``claims/``, locks.
         device: Where to compute.
         follow: Told of every new row.
+        engine: Workers that compute instead of this process and its device, see :mod:`untrained_recon.workers`.
+        count: Told how many rows there are, of how many.
 
     Returns:
         The rows of the plan, in its order; failures among them have an ``error``. Rows with an error are tried again next time.
 
     Raises:
         EvaluationError: Two files have the same name, by which their results are kept, or the folder holds results of others.
+        WorkerError: The workers are gone.
     """
-    names = Counter(path.stem for path in plan.paths)
-    if double := [name for name, count in names.items() if count > 1]:
+    return evaluate_all([plan], folder, device, follow, engine=engine, count=count)
+
+
+def evaluate_all(
+    plans: Sequence[Plan],
+    folder: Path,
+    device: torch.device,
+    follow: Follow = lambda _: None,
+    *,
+    engine: Engine | None = None,
+    count: Count = lambda *_: None,
+) -> list[Row]:
+    """As :func:`evaluate`, of several plans at once."""
+    names = Counter(path.stem for path in dict.fromkeys(path for plan in plans for path in plan.paths))
+    if double := [name for name, times in names.items() if times > 1]:
         raise EvaluationError(f"results are kept by the names of files, and several are named {', '.join(double)}; rename them")
     make_folder(folder)
-    require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
+    folder = folder.resolve()
+    for plan in plans:
+        require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
     results = ResultsFile(folder / RESULTS)
     _complete(results, folder)
-    known = {row.key: row for row in results.rows() if not row.error and row.key.method not in plan.again}
-    if plan.trace:
-        known = {key: row for key, row in known.items() if not _is_traced(key, plan) or (folder / key.trace_path).exists()}
-    found = []
-    for path, share in itertools.product(plan.paths, plan.shares):
-        for row in _evaluate_file(path, share, plan, folder, device, known):
-            if row.key not in known:
-                results.append(row)
-                follow(row)
-            found.append(row)
-    return found
+    run = _Run([case for plan in plans for case in plan.cases(folder)], results, follow, count)
+    for case, scored in run.scored(folder, device, engine):
+        if isinstance(scored, Exception):  # its workers died of it, or could not keep what they had made
+            logger.error("%s: %s", case, scored, exc_info=scored)
+            run.add(failure(case.key, scored))
+        else:
+            run.take(scored)
+    return run.rows()
 
 
 def earlier(rows: Sequence[Row], folder: Path) -> list[Row]:
@@ -124,22 +160,9 @@ def earlier(rows: Sequence[Row], folder: Path) -> list[Row]:
     return [row for row in found if hashes[row.key.method] == row.key.config_hash and (folder / row.key.image_path).exists()]
 
 
-@contextmanager
-def opened(path: Path, plan: Plan, share: float = 1.0) -> Iterator[Volume]:
-    """A file as the plan wants it: prewhitened, at its resolution, with a share of its field of view.
-
-    Raises:
-        ReconError: It cannot be read.
-    """
-    with open_volume(path) as full:
-        volume = Prewhitened(full) if plan.prewhiten else full
-        volume = LowResolution(volume, plan.resolution) if plan.resolution else volume
-        yield volume if share == 1 else Folded(volume, share)
-
-
-def items(volume: Volume, plan: Plan) -> Sequence[int]:
-    """The images of a file that the plan wants."""
-    return range(len(volume)) if plan.slices == "all" else [len(volume) // 2]
+def opened(path: Path, plan: Plan, share: float = 1.0) -> AbstractContextManager[Volume]:
+    """A file as the plan wants it, see :meth:`untrained_recon.study.case.Source.opened`."""
+    return Source(path, plan.resolution, plan.prewhiten, share).opened()
 
 
 def _complete(results: ResultsFile, folder: Path) -> None:
@@ -153,76 +176,55 @@ def _complete(results: ResultsFile, folder: Path) -> None:
                 results.append(replace(row, error=f"made by an earlier version, and {error}"))
 
 
-def _evaluate_file(
-    path: Path, share: float, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]
-) -> Iterator[Row]:
-    try:
-        with opened(path, plan, share) as volume:
-            for item in items(volume, plan):
-                keys = [_key(volume, item, sampling, method, plan) for sampling in plan.samplings for method in plan.methods]
-                if all(key in known for key in keys):
-                    yield from (known[key] for key in keys)
+class _Run:
+    """The rows of an evaluation as they come."""
+
+    def __init__(self, wanted: list[Case | Row], results: ResultsFile, follow: Follow, count: Count) -> None:
+        self._wanted, self._results, self._follow, self._count = wanted, results, follow, count
+        cases = [case for case in wanted if isinstance(case, Case) and case.is_done(results)]
+        self._found: dict[Key, Row] = {case.key: row for case in cases if (row := results.get(case.key)) is not None}
+        self._done = len(self._found)
+        self._tell()
+
+    def scored(self, folder: Path, device: torch.device, engine: Engine | None) -> Iterator[tuple[Case, Any]]:
+        """Have done what is to be done."""
+        if engine is None:
+            with Scorer(folder) as scorer:
+                yield from one_by_one(lambda case: scorer.score(case, device), self._todo(), lambda case: case.is_free)
+        elif todo := list(self._todo()):
+            yield from share_out(engine, score, todo, lambda case: case.is_free)
+
+    def _todo(self) -> Iterator[Case]:
+        """Cases in their order; those of an image that turned out to be unreadable are left out."""
+        for case in self._wanted:
+            if isinstance(case, Row):
+                self.add(case)
+            elif case.key not in self._found:
+                if self._unreadable(case) is None:
+                    yield case
                 else:
-                    yield from _evaluate_image(volume, item, plan, folder, device, known)
-    except ReconError as error:
-        logger.exception("%s cannot be evaluated", path)
-        yield _failure(Key(folded_name(path.stem, share), -1, "", "", ""), error)
+                    self._tell(1)
 
+    def add(self, row: Row) -> None:
+        """Keep a row that was made in this process."""
+        self._results.append(row)
+        self.take(Scored(row, True))
 
-def _evaluate_image(
-    volume: Volume, item: int, plan: Plan, folder: Path, device: torch.device, known: dict[Key, Row]
-) -> Iterator[Row]:
-    try:
-        ksp = volume[item]
-    except ReconError as error:
-        logger.exception("%s, image %d cannot be read", volume.path, item)
-        yield _failure(Key(volume.name, item, "", "", ""), error)
-        return
-    reference = rss_image(ksp, volume.encoding)
-    for sampling in plan.samplings:
-        for method in plan.methods:
-            key = _key(volume, item, sampling, method, plan)
-            if key in known:
-                yield known[key]
-                continue
-            _save(folder / key.truth_path, reference)
-            try:
-                data = sample(ksp, sampling.lines(ksp.shape[1], volume.name), volume, item)
-                recon = _reconstruct(key, data, plan.settings(method, sampling), plan, folder, device, reference)
-                values = scores(recon.magnitude, reference)
-            except (ReconError, ValueError, RuntimeError) as error:  # an empty image has no scores; a library gave up
-                logger.exception("%s, image %d, %s, %s", volume.path, item, sampling.label, method)
-                yield _failure(key, error)
-                continue
-            _save(folder / key.image_path, recon.magnitude)
-            yield Row(key, data.acceleration, recon.account.seconds, recon.account.iterations, "", values)
+    def take(self, scored: Scored) -> None:
+        """Note a row that is in the results."""
+        self._found[scored.row.key] = scored.row
+        if scored.fresh:
+            self._follow(scored.row)
+        self._tell(1)
 
+    def rows(self) -> list[Row]:
+        """Those of the plan in its order, an image or file that cannot be read once."""
+        rows = (case if isinstance(case, Row) else self._found.get(case.key) or self._unreadable(case) for case in self._wanted)
+        return list({row.key: row for row in rows if row is not None}.values())
 
-def _reconstruct(
-    key: Key, data: KSpace, config: Config, plan: Plan, folder: Path, device: torch.device, reference: FloatArray
-) -> Reconstruction:
-    if _is_traced(key, plan):
-        recon, points = traced(data, config, device, reference)
-        save_trace(folder / key.trace_path, points)
-    else:
-        recon = reconstruct(data, config, device)
-    if recon.account.fallback_reason:
-        raise FitError(recon.account.fallback_reason)  # another method's image would be scored under this one's name
-    return recon
+    def _unreadable(self, case: Case) -> Row | None:
+        return self._found.get(case.source.key(case.item)) or self._found.get(case.source.key())
 
-
-def _is_traced(key: Key, plan: Plan) -> bool:
-    return plan.trace and key.method in plan.methods and plan.methods[key.method].recon.method == "network"
-
-
-def _key(volume: Volume, item: int, sampling: Sampling, method: str, plan: Plan) -> Key:
-    return Key(volume.name, item, sampling.label, method, plan.settings(method, sampling).digest())
-
-
-def _failure(key: Key, error: Exception) -> Row:
-    return Row(key, math.nan, math.nan, 0, f"{type(error).__name__}: {error}", {})
-
-
-def _save(path: Path, img: FloatArray) -> None:
-    make_folder(path.parent)
-    write_array(path, img)
+    def _tell(self, more: int = 0) -> None:
+        self._done += more
+        self._count(self._done, len(self._wanted))

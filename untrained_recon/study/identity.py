@@ -8,9 +8,15 @@ from typing import Any
 
 from untrained_recon.errors import EvaluationError
 from untrained_recon.output import write_text
+from untrained_recon.workers.claims import Claims
 
 IDENTITY = "data.json"
 PIECE = 1 << 20
+
+
+def claims_of(folder: Path) -> Claims:
+    """The locks of an evaluation, by which several processes share it."""
+    return Claims(folder / "claims")
 
 
 def require_same(folder: Path, paths: Sequence[Path], making: dict[str, Any]) -> None:
@@ -25,20 +31,21 @@ def require_same(folder: Path, paths: Sequence[Path], making: dict[str, Any]) ->
         EvaluationError: A file of the same name was another one, or the results were made in another way.
     """
     place = folder / IDENTITY
-    try:
-        known = json.loads(place.read_text(encoding="utf-8"))
-        before, files = known["making"], known["files"]
-    except FileNotFoundError:
-        before, files = making, {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{place}: cannot be read ({error}); name another folder") from error
-    if before != making:
-        raise EvaluationError(f"{folder}: its results were made with {before}, now it is {making}; name another folder")
     found = {path.stem: digest(path) for path in paths if path.is_file()}
-    if changed := [name for name, value in found.items() if files.get(name, value) != value]:
-        raise EvaluationError(f"{folder}: its results of {', '.join(changed)} are of other files; name another folder")
-    if not files.keys() >= found.keys():
-        write_text(place, json.dumps({"making": making, "files": {**files, **found}}, indent=2) + "\n")
+    with claims_of(folder).take("data"):
+        try:
+            known = json.loads(place.read_text(encoding="utf-8"))
+            before, files = known["making"], known["files"]
+        except FileNotFoundError:
+            before, files = making, {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise EvaluationError(f"{place}: cannot be read ({error}); name another folder") from error
+        if before != making:
+            raise EvaluationError(f"{folder}: its results were made with {before}, now it is {making}; name another folder")
+        if changed := [name for name, value in found.items() if files.get(name, value) != value]:
+            raise EvaluationError(f"{folder}: its results of {', '.join(changed)} are of other files; name another folder")
+        if not files.keys() >= found.keys():
+            write_text(place, json.dumps({"making": making, "files": {**files, **found}}, indent=2) + "\n")
 
 
 def digest(path: Path) -> str:

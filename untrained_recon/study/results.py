@@ -2,9 +2,10 @@
 
 import csv
 import dataclasses
+import fcntl
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from untrained_recon.errors import RawFileError
 from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM, Convention, Region
 from untrained_recon.output import require_place, write_text
 
+RESULTS = "results.csv"
 MEASURES = ("vif", "ms_ssim", "ssim", "psnr", "nmse", "nrmse")
 CONVENTIONS = (OURS, PAPER, PAPER_NO_NORM, PAPER_MIN_MAX, PAPER_MEAN_STD)
 FOREGROUND = f"{OURS.name}, foreground"
@@ -87,7 +89,7 @@ class Row:
 
 
 class ResultsFile:
-    """``results.csv``: append a row at a time, read them all back.
+    """``results.csv``: append a row at a time, read them all back. Several processes may do so at once.
 
     Args:
         path: The file; made with the first row.
@@ -95,23 +97,28 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._found: dict[Key, Row] = {}
+        self._columns: Sequence[str] | None = None
+        self._lines, self._size = 1, 0
 
     def append(self, row: Row) -> None:
         """Add a row; it is on disk when this returns. Raises RawFileError, the file as it was, where it cannot be written."""
         values = row.flat()
         place = require_place(self.path)
-        size = place.stat().st_size if place.exists() else 0
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(values))
-        if size == 0:
-            writer.writeheader()
-        writer.writerow(values)
         try:
-            with place.open("ab") as f:
-                f.write(text.getvalue().encode())
+            with place.open("ab", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not (size := file.seek(0, os.SEEK_END)):
+                    writer.writeheader()
+                writer.writerow(values)
+                try:
+                    _write(file, text.getvalue().encode())
+                except OSError:
+                    os.truncate(place, size)
+                    raise
         except OSError as error:
-            if place.exists():
-                os.truncate(place, size)
             raise RawFileError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def widen(self) -> None:
@@ -142,20 +149,47 @@ class ResultsFile:
         Raises:
             RawFileError: The file is not of this form.
         """
-        if not self.path.exists():
+        self._catch_up()
+        yield from list(self._found.values())
+
+    def get(self, key: Key) -> Row | None:
+        """The row of a key, if there is one. Raises RawFileError as :meth:`rows`."""
+        self._catch_up()
+        return self._found.get(key)
+
+    def _catch_up(self) -> None:
+        """Read what has been added since the last time."""
+        try:
+            with self.path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                if file.seek(0, os.SEEK_END) < self._size:  # not the same file any more
+                    self._forget()
+                file.seek(self._size)
+                added = file.read()
+        except FileNotFoundError:
+            self._forget()
             return
-        found: dict[Key, Row] = {}
-        number = 1
-        with self.path.open(newline="", encoding="utf-8") as f:
-            try:
-                for values in csv.DictReader(f):
-                    number += 1
-                    row = _parse(values)
-                    found.pop(row.key, None)
-                    found[row.key] = row
-            except (KeyError, TypeError, ValueError, csv.Error) as error:
-                raise RawFileError(f"{self.path}: line {number} is not a row of results ({error}); delete it to go on") from error
-        yield from found.values()
+        except OSError as error:
+            raise RawFileError(f"{self.path}: cannot be read: {error.strerror}") from error
+        number = self._lines
+        try:
+            table = csv.DictReader(io.StringIO(added.decode("utf-8"), newline=""), self._columns)
+            for values in table:
+                number += 1
+                row = _parse(values)
+                self._found.pop(row.key, None)
+                self._found[row.key] = row
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise RawFileError(f"{self.path}: line {number} is not a row of results ({error}); delete it to go on") from error
+        self._columns, self._lines, self._size = table.fieldnames, number, self._size + len(added)
+
+    def _forget(self) -> None:
+        self._found, self._columns, self._lines, self._size = {}, None, 1, 0
+
+
+def _write(file: io.RawIOBase, data: bytes) -> None:
+    while data:
+        data = data[file.write(data) or 0 :]
 
 
 def _parse(values: dict[str, str]) -> Row:

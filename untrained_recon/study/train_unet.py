@@ -2,9 +2,10 @@
 
 import csv
 import io
+import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from untrained_recon.recon.networks.unet import Scale, UNet, read_checkpoint
 from untrained_recon.types import FloatArray
 
 logger = logging.getLogger(__name__)
+
+_Tensors = Iterator[tuple[Tensor, Tensor]]
 
 
 class Pairs(Protocol):
@@ -68,6 +71,7 @@ def train_unet(
     *,
     resume: bool = False,
     workers: int = 0,
+    count: Callable[[int, int], None] = lambda *_: None,
 ) -> UNet:
     """Train a U-net with the L1 loss of images normalised as fastMRI does, one image a step.
 
@@ -83,6 +87,7 @@ def train_unet(
         device: Where to compute.
         resume: Go on after the last finished epoch in the folder.
         workers: Processes that read pairs ahead; 0: read in this one.
+        count: Told how many images were looked at, of how many in all epochs.
 
     Returns:
         The network after the last epoch.
@@ -98,15 +103,24 @@ def train_unet(
     make_folder(folder)
     path = folder / "checkpoint.pt"
     state = _resume(path, settings, device) if resume else _start(path, settings, device)
+    each = len(training) + len(validation)
+    seen = itertools.count(len(state.curve) * each)
+
+    def counted(pairs: _Tensors) -> _Tensors:
+        for pair in pairs:
+            count(next(seen), settings.epochs * each)
+            yield pair
+
     for epoch in range(len(state.curve), settings.epochs):
         for group in state.optimizer.param_groups:
             group["lr"] = settings.lr * 0.1 ** (epoch // settings.lr_epochs)
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(training)).tolist()
-        train_loss = _train(state, _load(training, order, workers, device))
-        validation_loss = _validate(state.unet, _load(validation, range(len(validation)), workers, device))
+        train_loss = _train(state, counted(_load(training, order, workers, device)))
+        validation_loss = _validate(state.unet, counted(_load(validation, range(len(validation)), workers, device)))
         state.curve.append((train_loss, validation_loss))
         logger.info("epoch %d of %d: loss %.4f, validation %.4f", epoch + 1, settings.epochs, train_loss, validation_loss)
         _save(state, settings, path)
+    count(settings.epochs * each, settings.epochs * each)
     return state.unet
 
 
@@ -138,7 +152,7 @@ def _lasting(settings: Training) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name != "epochs"}
 
 
-def _load(pairs: Pairs, order: Sequence[int], workers: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _load(pairs: Pairs, order: Sequence[int], workers: int, device: torch.device) -> _Tensors:
     """Input and target ``(1, 1, n_y, n_x)`` on the device, both normalised by the input."""
     loader: DataLoader[Any] = DataLoader(
         pairs,  # type: ignore[arg-type]  # it asks for no more than indices
@@ -152,7 +166,7 @@ def _load(pairs: Pairs, order: Sequence[int], workers: int, device: torch.device
         yield scale.normalise(zero_filled)[None, None].to(device), scale.normalise(full)[None, None].to(device)
 
 
-def _train(state: _State, pairs: Iterator[tuple[Tensor, Tensor]]) -> float:
+def _train(state: _State, pairs: _Tensors) -> float:
     losses = []
     for zero_filled, full in pairs:
         state.optimizer.zero_grad()
@@ -165,7 +179,7 @@ def _train(state: _State, pairs: Iterator[tuple[Tensor, Tensor]]) -> float:
     return float(np.mean(losses))
 
 
-def _validate(unet: UNet, pairs: Iterator[tuple[Tensor, Tensor]]) -> float:
+def _validate(unet: UNet, pairs: _Tensors) -> float:
     with torch.no_grad():
         return float(np.mean([float(l1_loss(unet(zero_filled), full)) for zero_filled, full in pairs]))
 

@@ -25,11 +25,12 @@ from untrained_recon.bench.quality.oracles import SCORES, best_oracles, highest_
 from untrained_recon.bench.quality.pace import Traces, catch_up, medians
 from untrained_recon.errors import EvaluationError
 from untrained_recon.output import write_text
-from untrained_recon.study.evaluate import RESULTS, Plan, evaluate, opened
+from untrained_recon.study.evaluate import Plan, evaluate, opened
 from untrained_recon.study.folding import folded_name
-from untrained_recon.study.results import ResultsFile, Row
+from untrained_recon.study.results import RESULTS, ResultsFile, Row
 from untrained_recon.study.summary import IMAGE, differences, frame
 from untrained_recon.study.trace import load_trace
+from untrained_recon.workers.share import Engine
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,15 @@ class Comparison:
     failures: list[Row]
 
 
-def compare(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Row], None] = lambda _: None) -> Comparison:
+def compare(
+    plan: Plan,
+    folder: Path,
+    device: torch.device,
+    follow: Callable[[Row], None] = lambda _: None,
+    *,
+    engine: Engine | None = None,
+    count: Callable[[int, int], None] = lambda *_: None,
+) -> Comparison:
     """Run a plan whose methods are :func:`untrained_recon.bench.quality.contenders.contenders`, or what is left of it, and compare.
 
     Args:
@@ -67,12 +76,14 @@ def compare(plan: Plan, folder: Path, device: torch.device, follow: Callable[[Ro
         folder: As for :func:`untrained_recon.study.evaluate.evaluate`; also for ``quality.csv`` and ``quality.json``.
         device: Where the networks are fitted.
         follow: Told of every new row.
+        engine: As for :func:`untrained_recon.study.evaluate.evaluate`.
+        count: Likewise.
 
     Raises:
         EvaluationError: Not one image came out, or the folder holds results of files or masks that the plan does not have.
     """
     _require_all(plan, folder)
-    rows = evaluate(plan, folder, device, follow)
+    rows = evaluate(plan, folder, device, follow, engine=engine, count=count)
     failures = [row for row in rows if row.error]
     if len(failures) == len(rows):
         raise EvaluationError(f"none of {len(rows)} images could be made; the first: {rows[0].error}" if rows else "no images")

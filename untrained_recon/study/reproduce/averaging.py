@@ -1,16 +1,18 @@
 """Table 7 and figure 6: averaging the images of several fits (paper, section 6)."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from untrained_recon.config import Config
 from untrained_recon.metrics import PAPER, psnr
-from untrained_recon.output import make_folder, write_array
 from untrained_recon.physics.operators import rss, rss_image
 from untrained_recon.recon.methods import solve
+from untrained_recon.study.kept import Kept
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, long_table
@@ -72,9 +74,12 @@ def averages(coil_imgs: ComplexArray, k: int) -> Iterator[ComplexArray]:
 def _scores(context: Context) -> tuple[list[Path], Scores, Scores]:
     """The files, PSNR ``(images, runs)`` of single runs, and of the averages of 1, 2, … runs."""
     paths = context.paths(IMAGES)
+    fits = {path: _fits(context, path) for path in paths}
+    context.keep([fit for each in fits.values() for fit in each])
     single, averaged = [], []
-    for path in paths:
-        reference, runs = _fit(context, path)
+    for path, kept in fits.items():
+        ksp, data = context.middle_image(path, 4)
+        reference, runs = rss_image(ksp, data.encoding), np.stack([fit.load() for fit in kept])
         single.append([_psnr(run, reference) for run in runs])
         averaged.append(
             [np.mean([_psnr(img, reference) for img in averages(runs, k)]) for k in range(1, len(runs) + 1)],
@@ -86,19 +91,17 @@ def _psnr(coil_imgs: ComplexArray, reference: FloatArray) -> float:
     return psnr(rss(torch.from_numpy(coil_imgs)).numpy(), reference, PAPER)
 
 
-def _fit(context: Context, path: Path) -> tuple[FloatArray, ComplexArray]:
-    """The truth of a file's middle image and the coil images of its runs; every run is kept on disk for both targets."""
-    ksp, data = context.middle_image(path, 4)
-    folder = context.output / "table7" / "runs"
-    make_folder(folder)
-    runs = []
-    for seed in range(context.runs(RUNS)):
-        config = context.config(PRESET, {"seed": seed})
-        kept = folder / f"{path.name}-{config.digest()}.npy"
-        if not kept.exists():
-            write_array(kept, solve(data, config, context.device).coil_imgs.cpu().numpy())
-        runs.append(np.load(kept))
-    return rss_image(ksp, data.encoding), np.stack(runs)
+def _fits(context: Context, path: Path) -> list[Kept]:
+    """The coil images of a file's middle image, run by run; they are kept on disk for both targets."""
+    configs = [context.config(PRESET, {"seed": seed}) for seed in range(context.runs(RUNS))]
+    folder, small = context.output / "table7" / "runs", context.for_workers()
+    return [Kept(folder / f"{path.name}-{each.digest()}.npy", partial(_coil_imgs, small, path, each)) for each in configs]
+
+
+def _coil_imgs(context: Context, path: Path, config: Config, device: torch.device) -> ComplexArray:
+    _, data = context.middle_image(path, 4)
+    coil_imgs: ComplexArray = solve(data, config, device).coil_imgs.cpu().numpy()
+    return coil_imgs
 
 
 def _notes(context: Context, paths: list[Path], single: Scores) -> list[str]:

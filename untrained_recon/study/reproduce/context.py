@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +12,12 @@ from untrained_recon.config import Config, load_config
 from untrained_recon.files.open import find_volumes, open_volume
 from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
-from untrained_recon.study.evaluate import Plan, evaluate
+from untrained_recon.study.evaluate import Plan, evaluate_all
+from untrained_recon.study.kept import Kept, keep
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import Row
 from untrained_recon.types import ComplexArray, KSpace
+from untrained_recon.workers.share import Engine
 
 ACS = {4: 0.08, 8: 0.04}
 """Share of the lines in the ACS block by acceleration (fastMRI)."""
@@ -51,6 +53,10 @@ class Reduction:
     unet_epochs: int = 20
 
 
+def _ignore(*_: object) -> None:
+    """Take no notice."""
+
+
 @dataclass(frozen=True)
 class Context:
     """A run of one or several targets.
@@ -62,6 +68,8 @@ class Context:
         reduction: None for the paper's effort.
         unet_weights: Weights of a trained U-net.
         follow: Told of every new row of an evaluation.
+        engine: Workers that compute instead of this process and its device.
+        count: Told how many images or fits are done, of how many.
         used: Settings of the methods that were evaluated so far.
         made: Rows of the evaluations so far, by target.
     """
@@ -71,9 +79,15 @@ class Context:
     device: torch.device
     reduction: Reduction | None = None
     unet_weights: Path | None = None
-    follow: Callable[[Row], None] = lambda _: None
+    follow: Callable[[Row], None] = _ignore
+    engine: Engine | None = None
+    count: Callable[[int, int], None] = _ignore
     used: dict[str, Config] = field(default_factory=dict, init=False)
     made: dict[str, list[Row]] = field(default_factory=dict, init=False)
+
+    def for_workers(self) -> "Context":
+        """What a worker needs of it, to be pickled."""
+        return replace(self, follow=_ignore, engine=None, count=_ignore)
 
     def paths(self, paper: int) -> list[Path]:
         """The first files of the folder by name: as many as the paper has images (or volumes), if there are."""
@@ -117,14 +131,21 @@ class Context:
         return max(2, round(channels * min(1.0, self.reduction.channels / load_config(scans).network.channels)))
 
     def evaluate(
-        self, target: str, path: Path, methods: Mapping[str, Config], accel: int, slices: Literal["middle", "all"] = "middle"
+        self, target: str, methods: Mapping[Path, Mapping[str, Config]], accel: int, slices: Literal["middle", "all"] = "middle"
     ) -> list[Row]:
-        """Evaluate methods on a file, or what is left to do of it; rows and images are kept in the target's folder."""
-        plan = Plan([path], dict(methods), [self.sampling(accel)], slices, self.resolution)
-        rows = evaluate(plan, self.output / target, self.device, self.follow)
-        self.used.update(methods)
+        """Evaluate on each file its methods, or what is left to do of it; rows and images are kept in the target's folder."""
+        sampling = [self.sampling(accel)]
+        plans = [Plan([path], dict(each), sampling, slices, self.resolution) for path, each in methods.items()]
+        folder = self.output / target
+        rows = evaluate_all(plans, folder, self.device, self.follow, engine=self.engine, count=self.count)
+        for each in methods.values():
+            self.used.update(each)
         self.made.setdefault(target, []).extend(rows)
         return rows
+
+    def keep(self, arrays: Sequence[Kept]) -> None:
+        """Have arrays made that are not there yet."""
+        keep(arrays, self.device, self.engine, self.count)
 
     def middle_image(self, path: Path, accel: int) -> tuple[ComplexArray, KSpace]:
         """The middle image of a file: its k-space ``(n_coils, n_y, n_x)``, and what is left of it after undersampling."""

@@ -33,7 +33,7 @@ def fig7(context: Context) -> Outcome:
         **unet(context, None, 4),
         "ConvDecoder": context.config(PRESET),
     }
-    rows = context.evaluate("fig7", path, methods, 4)
+    rows = context.evaluate("fig7", {path: methods}, 4)
     found = good(rows)
     imgs = {
         f"{row['method']}\nPSNR {row['paper: psnr']:.1f} dB, SSIM {row['paper: ssim']:.3f}": np.load(folder / row["image_path"])
@@ -97,7 +97,7 @@ def good(rows: list[Row]) -> pandas.DataFrame:
 
 def _runs(context: Context) -> pandas.DataFrame:
     methods = {f"run {seed}": context.config(PRESET, {"seed": seed}) for seed in range(context.runs(10))}
-    found = good(context.evaluate("fig10", context.paths(1)[0], methods, 4))
+    found = good(context.evaluate("fig10", {context.paths(1)[0]: methods}, 4))
     return found[["volume", "method", *MEASURES.values()]].rename(columns={score: column for column, score in MEASURES.items()})
 
 
@@ -120,7 +120,7 @@ def _widths(context: Context) -> pandas.DataFrame:
     for name, (_, seed) in tried.items():
         width = int(name.split("-")[1])
         methods[name] = context.config(PRESET, WIDTH_LAYERS | {"network.channels": width, "seed": seed})
-    found = good([row for path in context.paths(3) for row in context.evaluate("fig10", path, methods, 4)])
+    found = good(context.evaluate("fig10", dict.fromkeys(context.paths(3), methods), 4))
     table = found[["volume", "method", "paper: ssim"]].rename(columns={"paper: ssim": "SSIM"})
     return table.assign(width=[tried[name][0] for name in table["method"]], seed=[tried[name][1] for name in table["method"]])
 

@@ -90,7 +90,7 @@ def _search(context: Context, target: str, title: str, grids: Sequence[Grid]) ->
     points = {point.name: point for grid in grids for point in _points(grid)}
     paths = context.paths(IMAGES)[: 1 if context.reduction else None]
     methods = {name: _config(context, point) for name, point in points.items()}
-    rows = [row for path in paths for row in context.evaluate(target, path, methods, 4)]
+    rows = context.evaluate(target, dict.fromkeys(paths, methods), 4)
     means = frame(rows).groupby("method", sort=False)[SCORES].mean()
     searched = pandas.DataFrame(
         {"network": p.grid.method, "layers": p.layers, "channels": p.channels, "residuals": p.residuals} | dict(means.loc[name])

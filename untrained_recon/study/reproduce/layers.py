@@ -1,6 +1,7 @@
 """Figures 11 and 12: what the layers of a fitted ConvDecoder hold, and how fast optimisers move them (paper, appendix C)."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ from torch.nn.functional import interpolate
 
 from untrained_recon.config import Config
 from untrained_recon.metrics import nrmse
-from untrained_recon.output import write_array
 from untrained_recon.physics.operators import CoilFourier, ifft2, rss
 from untrained_recon.recon.fit.loop import fit
 from untrained_recon.recon.fit.optimisers import StepSizes
 from untrained_recon.recon.networks import ImageGenerator, build_network
+from untrained_recon.study.kept import Kept
 from untrained_recon.study.panels import new_figure
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.figures import good
@@ -89,7 +90,9 @@ def fig12(context: Context) -> Outcome:
     """SSIM of the optimisers over runs, and the step sizes of Adam by layer."""
     scores, gd_step = _optimiser_scores(context)
     paths = context.paths(STEP_IMAGES)
-    steps = np.mean([_adam_steps(context, path) for path in paths], axis=0)
+    kept = [_adam_steps(context, path) for path in paths]
+    context.keep(kept)
+    steps = np.mean([each.load() for each in kept], axis=0)
     cells = [
         (name, "SSIM", math.nan, float(group["SSIM"].mean()), len(group)) for name, group in scores.groupby("optimiser", sort=False)
     ]
@@ -139,7 +142,7 @@ def _optimiser_scores(context: Context) -> tuple[pandas.DataFrame, float]:
     path, seeds = context.paths(1)[0], range(context.runs(10))
 
     def evaluate(methods: dict[str, Config]) -> pandas.DataFrame:
-        return good(context.evaluate("fig12", path, methods, 4)).set_index("method")["paper: ssim"]
+        return good(context.evaluate("fig12", {path: methods}, 4)).set_index("method")["paper: ssim"]
 
     def config(optimiser: str, seed: int, step: float) -> Config:
         return context.config(PRESET, {"fit.optimiser": optimiser, "fit.lr": step, "seed": seed})
@@ -153,17 +156,19 @@ def _optimiser_scores(context: Context) -> tuple[pandas.DataFrame, float]:
     return pandas.DataFrame(cells, columns=["optimiser", "seed", "SSIM"]), gd_step
 
 
-def _adam_steps(context: Context, path: Path) -> Steps:
-    """Step sizes ``(iterations, layers)`` of a fit to a file's middle image; kept on disk."""
+def _adam_steps(context: Context, path: Path) -> Kept:
+    """Step sizes ``(iterations, layers)`` of a fit to a file's middle image."""
     config = context.config(PRESET)
-    kept = context.output / "fig12" / f"steps-{path.name}-{config.digest()}.npy"
-    if not kept.exists():
-        _, data = context.middle_image(path, 4)
-        network = _network(config, data, context.device)
-        steps = StepSizes(network.layer_parameters())
-        _fit(network, data, config, context.device, steps)
-        write_array(kept, np.array(steps.values))
-    return np.load(kept)
+    name = f"steps-{path.name}-{config.digest()}.npy"
+    return Kept(context.output / "fig12" / name, partial(_fitted_steps, context.for_workers(), path, config))
+
+
+def _fitted_steps(context: Context, path: Path, config: Config, device: torch.device) -> Steps:
+    _, data = context.middle_image(path, 4)
+    network = _network(config, data, device)
+    steps = StepSizes(network.layer_parameters())
+    _fit(network, data, config, device, steps)
+    return np.array(steps.values)
 
 
 def _network(config: Config, data: KSpace, device: torch.device) -> ImageGenerator:

@@ -40,9 +40,7 @@ TV_NOTE = (
 def table1(context: Context) -> Outcome:
     """Scores of whole volumes and of their images."""
     paths = sorted(find_volumes(context.data), key=_images, reverse=True)[: 1 if context.reduction else 20]
-    rows = [
-        row for path in paths for row in context.evaluate("table1", path, _with_baselines(context, path, "knee-4x", 4), 4, "all")
-    ]
+    rows = context.evaluate("table1", {path: _with_baselines(context, path, "knee-4x", 4) for path in paths}, 4, "all")
     good = frame(rows)
     volumes = volume_scores(good, context.output / "table1")
     columns = {
@@ -85,11 +83,10 @@ def table5(context: Context) -> Outcome:
 def table6(context: Context) -> Outcome:
     """ConvDecoder without and with sensitivity maps, U-net and TV on brains."""
     paths = context.paths(100)
-    rows = []
-    for path in paths:
-        maps = {"ConvDecoder-SM": context.config("brain-4x")}
-        without = {"ConvDecoder": context.config("brain-4x", {"recon.mode": "coils"})}
-        rows += context.evaluate("table6", path, without | maps | _baselines(context, path, "brain-4x", 4), 4)
+    maps = {"ConvDecoder-SM": context.config("brain-4x")}
+    without = {"ConvDecoder": context.config("brain-4x", {"recon.mode": "coils"})}
+    methods = {path: without | maps | _baselines(context, path, "brain-4x", 4) for path in paths}
+    rows = context.evaluate("table6", methods, 4)
     notes = [context.data_note("mid-slice images of 100 brain volumes of fastMRI's validation set", paths)]
     columns = {column: (frame(rows), score) for column, score in MEASURES.items()}
     presets = {"ConvDecoder": "brain-4x", "ConvDecoder-SM": "brain-4x"}
@@ -111,7 +108,7 @@ def _mid_slices(
     context: Context, target: str, title: str, numbers: paper.Numbers, columns: Mapping[str, str], preset: str, accel: int
 ) -> Outcome:
     paths = context.paths(200)
-    rows = [row for path in paths for row in context.evaluate(target, path, _with_baselines(context, path, preset, accel), accel)]
+    rows = context.evaluate(target, {path: _with_baselines(context, path, preset, accel) for path in paths}, accel)
     good = frame(rows)
     notes = [context.data_note("mid-slice images of 200 knee volumes of fastMRI's validation set", paths)]
     found = {column: (good, score) for column, score in columns.items()}
@@ -123,7 +120,7 @@ def _networks(
 ) -> Outcome:
     paths = context.paths(20)
     methods = {method: context.config(preset) for method, preset in presets.items()}
-    rows = [row for path in paths for row in context.evaluate(target, path, methods, 4)]
+    rows = context.evaluate(target, dict.fromkeys(paths, methods), 4)
     notes = [context.data_note(f"mid-slice images of 20 {anatomy} volumes of fastMRI's validation set", paths)]
     columns = {column: (frame(rows), score) for column, score in MEASURES.items()}
     return _outcome(context, title, numbers, columns, rows, notes, presets)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from untrained_recon.config import Config, load_config
 from untrained_recon.files.open import find_volumes
+from untrained_recon.study.identity import claims_of
 from untrained_recon.study.pairs import SlicePairs
 from untrained_recon.study.reproduce.context import SEED, Context
 from untrained_recon.study.train_unet import Training, train_unet
@@ -53,7 +54,9 @@ def _train_small(context: Context, left_out: Path | None, accel: int) -> Path | 
     folder = context.output / "unet" / f"{context.sampling(accel).label}-{reduction.resolution}" / name
     pairs = [_middle_pair(path, context, accel, mask) for path in paths[:FILES] for mask in range(MASKS)]
     settings = Training(epochs=reduction.unet_epochs, lr_epochs=max(1, reduction.unet_epochs - 5), chans=CHANS, pools=POOLS)
-    train_unet(pairs, pairs, folder, settings, context.device, resume=(folder / "checkpoint.pt").exists())
+    with claims_of(context.output / "unet").take(f"{folder.parent.name}-{name}"):  # another command may need the same
+        resume = (folder / "checkpoint.pt").exists()
+        train_unet(pairs, pairs, folder, settings, context.device, resume=resume, count=context.count)
     return folder / "unet.pt"
 
 

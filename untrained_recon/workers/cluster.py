@@ -1,4 +1,4 @@
-"""Scans on the workers of a Dask scheduler: one that runs, or one that this process starts for jobs of SLURM."""
+"""The workers of a Dask scheduler: one that runs, or one that this process starts for jobs of SLURM."""
 
 import logging
 import shlex
@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from untrained_recon.batch.local import Submit
-from untrained_recon.batch.make import make
-from untrained_recon.batch.task import Made, Task
 from untrained_recon.errors import UnreachableError
 from untrained_recon.extras import require_modules
+from untrained_recon.workers.share import Do, Submit
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +24,9 @@ OURS = ("#SBATCH -t", "#SBATCH --mem", "#SBATCH --cpus-per-task", "#SBATCH -n")
 def on_dask(address: str) -> Iterator[Submit]:
     """The workers of a scheduler that runs, ``tcp://HOST:PORT``.
 
-    Each has one scan at a time for each of its threads, on the settings' device. A scan whose worker dies goes to another one;
-    after ``distributed.scheduler.allowed-failures`` deaths (Dask's setting, 3) it has failed. Leaving the context takes back what
-    no worker has begun; what has begun is finished, and kept.
+    Each has one thing at a time for each of its threads, on the device that it sees. What a worker that dies had goes to another
+    one; after ``distributed.scheduler.allowed-failures`` deaths (Dask's setting, 3) it has failed. Leaving the context takes back
+    what no worker has begun; what has begun is finished, and kept.
 
     Raises:
         MissingExtraError: The extra ``cluster`` is not installed.
@@ -95,15 +93,15 @@ def _submitting(client: Any) -> Iterator[Submit]:
     workers = client.scheduler_info(n_workers=-1)["workers"]
     logger.info("%d workers at %s", len(workers), client.scheduler.address)
     if crowded := [worker for worker in workers.values() if worker["nthreads"] > 1]:
-        logger.warning("%d workers take several scans at a time; start them with --nthreads 1", len(crowded))
+        logger.warning("%d workers do several things at a time; start them with --nthreads 1", len(crowded))
     executor = client.get_executor(pure=False)
     try:
-        yield lambda task: executor.submit(_on_worker, task)
+        yield lambda do, item: executor.submit(_on_worker, do, item)
     finally:
         executor.shutdown(wait=False)
 
 
-def _on_worker(task: Task) -> Made | None:
+def _on_worker(do: Do, item: Any) -> Any:
     """In a worker process, whose log has only warnings by itself."""
     logging.getLogger("untrained_recon").setLevel(logging.INFO)
-    return make(task)
+    return do(item, "")
