@@ -82,10 +82,12 @@ class Buildah:
 
     def build(self, tag: str, dockerfile: str, context: str, arguments: dict[str, str]) -> None:
         """See :class:`Engine`; the packages first, with the machine's settings mounted, so that the image is built without them."""
-        common = ["buildah", "bud", "--layers", "--format", "docker", *self.ISOLATION, "-f", dockerfile]
+        staged = "AS packages" in (ROOT / dockerfile).read_text(encoding="utf-8")
+        # buildah finds a LABEL in its cache whose build argument was another
+        common = ["buildah", "bud", "--layers" if staged else "--no-cache", "--format", "docker", *self.ISOLATION, "-f", dockerfile]
         common += options({"BASE": self.BASE, **arguments})
         with apt_settings() as apt, pip_settings() as pip:
-            if "AS packages" in (ROOT / dockerfile).read_text(encoding="utf-8"):
+            if staged:
                 call([*common, *volumes({**apt, **pip}), "--target", "packages", context])
             call([*common, *volumes(apt), "-t", tag, context])
 

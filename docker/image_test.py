@@ -80,7 +80,8 @@ def check_openrecon(engine: Engine) -> None:
     engine.build(OPENRECON, "docker/openrecon/Dockerfile", "docker/openrecon", {"IMAGE": IMAGE, "METADATA": metadata})
     labels = engine.settings(OPENRECON)["Labels"]
     assert isinstance(labels, dict)
-    assert json.loads(base64.b64decode(labels[LABEL]))["reconstruction"]["port"] == 9002
+    assert labels[LABEL] == metadata
+    assert json.loads(base64.b64decode(metadata))["reconstruction"]["port"] == 9002
     with engine.serve(OPENRECON) as service:
         wait_for_health(engine, OPENRECON, "localhost:9002", service)
 

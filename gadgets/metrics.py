@@ -1,6 +1,6 @@
 """What the service counts: nothing, or Prometheus metrics on a port of their own, beside how it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gadgets.pages import Page, Pages
@@ -73,7 +73,6 @@ class PrometheusMetrics(Metrics):
         gauges = {
             "scans_in_progress": ("Scans in progress", lambda s: s["scans"]),
             "images_waiting": ("Images that wait for a worker", lambda s: s["waiting"]),
-            "worker_restarts": ("Workers that were replaced", lambda s: s["workers"]["restarts"]),
         }
         for name, (text, value) in gauges.items():
             self._gauge(f"untrained_recon_{name}", text, registry=self._registry).set_function(_told(status, value))
@@ -86,6 +85,8 @@ class PrometheusMetrics(Metrics):
         }
         for state, count in states.items():
             workers.labels(state).set_function(_told(status, count))
+        restarts = _told(status, lambda s: s["workers"]["restarts"])
+        self._registry.register(_ToldCounter("untrained_recon_worker_restarts", "Workers that were replaced", restarts))
 
     def close(self) -> None:
         """Stop serving."""
@@ -108,6 +109,19 @@ class PrometheusMetrics(Metrics):
     def _page(self, what: str) -> Page:
         status = self._status() if self._status is not None else {}
         return Page.of_json(200 if status.get(what) else 503, status)
+
+
+class _ToldCounter:
+    """A counter that somebody else counts."""
+
+    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
+        self._name, self._text, self._value = name, text, value
+
+    def collect(self) -> Iterator[Any]:
+        """What Prometheus asks for."""
+        from prometheus_client.metrics_core import CounterMetricFamily
+
+        yield CounterMetricFamily(self._name, self._text, value=self._value())
 
 
 def _told(status: Status, value: Callable[[dict[str, Any]], int]) -> Callable[[], float]:

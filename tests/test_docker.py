@@ -218,6 +218,15 @@ def test_ci_may_go_without_images_and_says_so(tmp_path: Path, status: int, expec
     assert ("DOCKER-TEST SKIPPED: no image was built or tested" in done.stderr) == (status == image_test.SKIPPED)
 
 
+def test_whatever_is_published_is_for_this_machine_alone() -> None:
+    published = [port for service in services().values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    command = services()["recon"]["command"]
+    assert services()["recon"]["ports"] == [f"127.0.0.1:9180:{command[command.index('--web-port') + 1]}"]
+    serve.make_context("serve", command[2:])  # its options are there
+
+
 def test_the_service_may_do_little_and_has_time_to_end() -> None:
     recon = services()["recon"]
     assert (recon["read_only"], recon["cap_drop"], recon["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])

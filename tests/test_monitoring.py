@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,15 @@ def names_in(text: str) -> set[str]:
     return set(re.findall(r"untrained_recon_\w+", text))
 
 
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
+    return found
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+
+
 def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     pytest.importorskip("prometheus_client", reason="metrics need the extra 'service'")
     from gadgets.metrics import PrometheusMetrics
@@ -37,11 +47,31 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     metrics.watch(lambda: {"scans": 0, "waiting": 0, "workers": dict.fromkeys(("total", "live", "ready", "busy", "restarts"), 0)})
     metrics.scan({"outcome": "ok", "seconds": 1.0})
     known = names_in(metrics.pages["/metrics"]().text.decode())
-    dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
-    shown = names_in(" ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"]))
-    assert shown <= known
-    assert names_in((MONITORING / "alerts.yml").read_text(encoding="utf-8")) <= known
-    assert {name for name in known if name.endswith("_total")} <= shown
+    asked = names_in(" ".join([*expressions(), *(str(variable["query"]) for variable in dashboard()["templating"]["list"])]))
+    assert asked <= known
+    for name in ("alerts.yml", "alerts_test.yml"):
+        assert names_in((MONITORING / name).read_text(encoding="utf-8")) <= known
+    assert {name for name in known if name.endswith("_total")} <= asked
+
+
+def test_the_dashboard_is_whole() -> None:
+    """As far as it can be told without Grafana: panels are told apart and do not overlap, and every variable is there."""
+    board = dashboard()
+    variables = {variable["name"]: variable["type"] for variable in board["templating"]["list"]}
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(board["panels"]))) == set(variables)
+    source = {"type": "prometheus", "uid": "${source}"}
+    assert variables["source"] == "datasource"
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        assert panel["title"]
+        assert all(part["datasource"] == source for part in (panel, *panel["targets"]))
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
 
 
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:
@@ -51,6 +81,17 @@ def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:
     for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
         done = subprocess.run([promtool, *command], cwd=MONITORING, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_can_read_what_the_dashboard_asks(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian's package prometheus)")
+    rules = [{"record": f"panel:{n}", "expr": expr.replace("$instance", ".*")} for n, expr in enumerate(expressions())]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))  # JSON is YAML
+    done = subprocess.run([promtool, "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules" in done.stdout
 
 
 def free_port() -> int:

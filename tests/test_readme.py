@@ -78,4 +78,4 @@ def test_make_targets_commands_and_links_exist(page: Path) -> None:
             assert words[0] in command.commands, line
             command = command.commands[words.pop(0)]
         options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
-        assert {word.rstrip(".,;:") for word in words if word.startswith("--")} <= options, line
+        assert {word.rstrip(".,;:)") for word in words if word.startswith("--")} <= options, line

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,6 +59,18 @@ def require_replaceable(path: Path, ours: Callable[[Path], bool]) -> None:
     """
     if path.is_file() and not ours(path):
         raise RawFileError(f"{path}: another file is there; name another output, or say --force")
+
+
+def require_own_folder(folder: Path, marks: Iterable[str]) -> None:
+    """Raise RawFileError where a folder holds other things than ours.
+
+    Args:
+        folder: Where many files are to be written; it need not be there yet.
+        marks: Names of which one is in every folder that was written to before.
+    """
+    if folder.is_dir() and not any((folder / mark).exists() for mark in marks):
+        for stranger in sorted(found.name for found in folder.iterdir() if not found.name.endswith(".part")):
+            raise RawFileError(f"{folder}: holds {stranger}, which is not of this command; name another folder, or say --force")
 
 
 def require_folder(folder: Path) -> None:

@@ -127,7 +127,7 @@ def test_one_command_measures_everything(tmp_path: Path, monkeypatch: pytest.Mon
     assert result.exit_code == 0
     figures = json.loads((tmp_path / "speed.json").read_text())
     parts = {"case", "flops_per_iteration", "matmul_flops_per_s", "variants", "growth", "one_image", "equal_quality"}
-    assert set(figures) == parts
+    assert set(figures) == {"untrained_recon", *parts}
     assert set(figures["matmul_flops_per_s"]) == {"float32", "bf16"}
     assert set(figures["variants"]) == {"plain-float32", "ours-float32", "ours-bf16"}
     for row in figures["variants"].values():

@@ -131,7 +131,7 @@ def test_health_is_told_over_http_too(scan: Scan) -> None:
         'workers{state="idle"} 1.0',
         "scans_in_progress 0.0",
         "images_waiting 0.0",
-        "worker_restarts 0.0",
+        "worker_restarts_total 0.0",
         'scan_seconds_bucket{le="3600.0"} 1.0',
         "build_info{version=",
     ):

@@ -2,6 +2,8 @@
 
 import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import ismrmrd
@@ -107,3 +109,14 @@ def test_a_server_that_falls_silent_is_given_up(small_scan: Path, tmp_path: Path
     assert isinstance(result.exception, ReplayError)
     assert str(result.exception) == "nothing came for 0.3 s"
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_to_a_server_bytes_are_played_without_torch(small_scan: Path, tmp_path: Path) -> None:
+    (tmp_path / "chain.xml").write_bytes(CHAIN)
+    with Server(lambda data: end(image(1, 7), image(0, 7))) as server:
+        words = ["replay", str(small_scan), "-o", str(tmp_path / "out.h5"), "--server", server.address]
+        words += ["--chain", str(tmp_path / "chain.xml")]
+        code = f"import sys; from untrained_recon.cli.main import cli; cli({words!r}, standalone_mode=False)"
+        code += "; sys.exit('torch' in sys.modules)"
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, "2 images" in done.stdout) == (0, True), done.stderr

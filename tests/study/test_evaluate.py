@@ -1,6 +1,7 @@
 """An evaluation of two small files with two methods: rows, resuming, failures, tables, page."""
 
 import dataclasses
+from datetime import date
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from untrained_recon import __version__
 from untrained_recon.cli.main import cli
 from untrained_recon.config import Config, load_config
 from untrained_recon.errors import EvaluationError, MissingExtraError, RawFileError
@@ -19,10 +21,11 @@ from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.study.evaluate import Plan, earlier, evaluate
+from untrained_recon.study.origin import Origin
 from untrained_recon.study.page import write_report
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import RESULTS, SCORES, ResultsFile, Row
-from untrained_recon.study.summary import frame, paired, summarise, volume_scores
+from untrained_recon.study.results import FOREGROUND, RESULTS, SCORES, ResultsFile, Row
+from untrained_recon.study.summary import FEWEST, bootstrapped, frame, paired, summarise, volume_scores
 from untrained_recon.study.trace import load_trace
 from untrained_recon.types import KSpace, Reconstruction
 
@@ -137,7 +140,8 @@ def test_traces_are_part_of_what_is_resumed(files: Path, tmp_path: Path) -> None
     rows = run(trace=True)
     assert done == ["ours"]
     points = load_trace(tmp_path / rows[-1].key.trace_path)
-    assert points[-1] == pytest.approx((rows[-1].seconds, rows[-1].scores["ours: psnr"]))
+    scored = rows[-1].scores
+    assert points[-1] == pytest.approx((rows[-1].seconds, scored["ours: psnr"], scored[f"{FOREGROUND}: psnr"]))
     run(trace=True)
     assert done == []
 
@@ -157,33 +161,75 @@ def test_a_damaged_results_file_is_named_with_its_line(files: Path, tmp_path: Pa
         evaluate(plan(files), tmp_path, CPU)
 
 
-def test_means_and_intervals_are_those_of_student() -> None:
-    table = pandas.DataFrame(
-        {
-            "volume": ["a", "b", "c"] * 2,
-            "item": 0,
-            "sampling": "s",
-            "method": ["x"] * 3 + ["y"] * 3,
-            "ours: psnr": [30.0, 32.0, 34.0, 31.0, 33.0, 36.0],
-        }
-    )
-    x = summarise(table, ["ours: psnr"]).iloc[0]
+def test_results_of_an_earlier_version_get_the_scores_that_they_lack(files: Path, tmp_path: Path) -> None:
+    rows = evaluate(plan(files), tmp_path, CPU)
+    path = tmp_path / RESULTS
+    older = pandas.read_csv(path)
+    older.drop(columns=[score for score in SCORES if score.startswith(FOREGROUND)]).to_csv(path, index=False)
+    (tmp_path / rows[0].key.image_path).unlink()
+    done: list[Row] = []
+    again = evaluate(plan(files), tmp_path, CPU, done.append)
+    assert [row.key for row in done] == [rows[0].key]  # the image that is gone is made again
+    for row, before in zip(again, rows, strict=True):
+        assert row.scores == pytest.approx(before.scores, nan_ok=True)
+    assert [row.scores.keys() for row in ResultsFile(path).rows()] == [set(SCORES)] * len(rows)
+
+
+def scored(values: list[float], method: str = "x") -> pandas.DataFrame:
+    return pandas.DataFrame({"volume": map(str, range(len(values))), "item": 0, "sampling": "s", "method": method, "psnr": values})
+
+
+def test_means_differences_and_how_many_images_they_are_of() -> None:
+    table = pandas.concat([scored([30.0, 32.0, 34.0]), scored([31.0, 33.0, 36.0], "y")])
+    x = summarise(table, ["psnr"]).iloc[0]
     assert (x["mean"], x["images"]) == (32.0, 3)
-    assert x["high"] - x["mean"] == pytest.approx(4.302653 * 2 / 3**0.5, rel=1e-5)
-    difference = paired(table, "x", ["ours: psnr"]).iloc[0]
+    difference = paired(table, "x", ["psnr"]).iloc[0]
     assert (difference["method"], difference["mean"]) == ("y", pytest.approx(4 / 3))
-    single = summarise(table[table["volume"] == "a"], ["ours: psnr"])
-    assert single["low"].isna().all()
+
+
+def test_few_images_or_infinite_scores_have_no_interval() -> None:
+    values = [30.0, 31.0, 33.0, 36.0, 32.0]
+    assert summarise(scored(values[: FEWEST - 1]), ["psnr"])["low"].isna().all()
+    assert summarise(scored([*values, np.inf]), ["psnr"])["low"].isna().all()
+    assert summarise(scored([*values, np.nan]), ["psnr"])["low"].notna().all()
+    constant = summarise(scored([3.0] * 6), ["psnr"]).iloc[0]
+    assert (constant["low"], constant["high"]) == (3.0, 3.0)
+
+
+def test_intervals_hold_the_mean_as_often_as_they_say_and_are_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    for samples, mean in ((rng.normal(size=(150, 6)), 0.0), (rng.exponential(size=(150, 20)), 1.0)):
+        found = [bootstrapped(values) for values in samples]
+        assert 0.88 <= np.mean([low <= mean <= high for low, high in found]) <= 0.99
+    values = rng.exponential(size=12)
+    assert bootstrapped(values) == bootstrapped(values)
+    low, high = bootstrapped(values)
+    assert high - values.mean() > values.mean() - low  # it knows of the skewness
 
 
 def test_the_page_holds_tables_pictures_and_failures_in_itself(
     files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = evaluate(plan(files, paths=[files / "three.npy", files / "none.npy"]), tmp_path, CPU)
-    text = write_report(rows, tmp_path).read_text()
-    assert text.count("data:image/png;base64,") == 3
+    origin = Origin("untrained-recon evaluate 'a b.npy'", methods(), CPU)
+    text = write_report(rows, tmp_path, origin).read_text()
+    assert text.count("data:image/png;base64,") == 3 * (1 + 2)  # the truth and two methods
     assert "none.npy" in text
     assert "http" not in text
+    for part in (
+        "untrained-recon evaluate &#39;a b.npy&#39;",
+        f"untrained-recon {__version__}",
+        date.today().isoformat(),
+        "s; 1 failed",
+        "recon.method=&#34;cg-sense&#34;",
+        methods()["cg"].hash,
+        rows[0].key.image_path,
+        'href="#picture-0"',
+        'id="picture-2"',
+        'href="results.csv"',
+    ):
+        assert part in text, part
+    assert text.index('colspan="3" scope="colgroup">foreground<') < text.index('scope="colgroup">whole image<')
     volumes = volume_scores(frame(rows), tmp_path)
     assert list(volumes["images"]) == [3, 3]
     pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "volumes.csv"), volumes, check_dtype=False)
@@ -203,7 +249,7 @@ def test_one_method_or_all_others_failed_makes_tables_without_differences(
     for name, settings, base in (("one", zero, ""), ("others", zero | {"u": broken}, ""), ("first", {"u": broken} | zero, "u")):
         rows = evaluate(plan(files, methods=settings), tmp_path / name, CPU)
         text = write_report(rows, tmp_path / name).read_text()
-        assert ("Differences to the first method" in text) is False, base
+        assert "Differences to" not in text, base
         assert pandas.read_csv(tmp_path / name / "paired.csv").empty
         summary = pandas.read_csv(tmp_path / name / "summary.csv")
         assert set(summary["method"]) == {"zero"}

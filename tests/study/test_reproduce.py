@@ -1,8 +1,10 @@
 """Every target in a tiny setting on phantoms, and the closed forms behind them."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas
@@ -58,6 +60,11 @@ def test_every_target_runs_to_the_end(target: str, data: Path, output: Path) -> 
     assert np.isfinite(table["ours"]).any()
     assert (folder / f"{target}.png").exists() == target.startswith("fig")
     assert "Failed" not in text
+    page = (folder / f"{target}.html").read_text()
+    for link in re.findall('(?:href|src)="([^#"][^"]*)"', page):
+        assert link.startswith("data:") or (folder / unquote(link)).exists(), link
+    assert "reduced (--quick)" in page
+    assert ("Every image" in page) == (target not in {"table7", "table8", "table10", "fig6", "fig11"})
     if target in PAPER:
         assert PAPER[target] in set(table["paper"])
     if target != "table10":

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from untrained_recon.errors import ConfigError
 from untrained_recon.files.open import open_volume
 from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
-from untrained_recon.metrics import quality
+from untrained_recon.metrics import Region, quality
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss_image
 from untrained_recon.recon.plane import reconstruct
@@ -50,7 +51,8 @@ def test_the_trace_ends_with_the_image_that_comes_without_it(
     settings = config(**{"refine.iterations": "2"})
     recon, points = traced(data, settings, CPU, reference)
     np.testing.assert_array_equal(recon.magnitude, reconstruct(data, settings, CPU).magnitude)
-    assert points[-1] == pytest.approx((recon.account.seconds, quality(recon.magnitude, reference).psnr))
+    whole, inner = (quality(recon.magnitude, reference, region=region).psnr for region in get_args(Region))
+    assert points[-1] == pytest.approx((recon.account.seconds, whole, inner))
     assert len(points) >= 12 + 1
     assert [point.seconds for point in points] == sorted(point.seconds for point in points)
 
@@ -84,7 +86,7 @@ def test_the_refinement_is_followed_to_its_end(scan: tuple[KSpace, FloatArray], 
 def test_the_clock_stands_still_while_images_are_scored(scan: tuple[KSpace, FloatArray], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
-    def slow(*_: FloatArray) -> float:
+    def slow(*_: FloatArray, region: Region = "whole") -> float:
         nonlocal now
         now += 10.0
         return 20.0
@@ -100,9 +102,9 @@ def test_the_clock_stands_still_while_images_are_scored(scan: tuple[KSpace, Floa
 def test_scores_take_a_twentieth_of_the_time_at_most(scan: tuple[KSpace, FloatArray], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
-    def slow(*_: FloatArray) -> float:
+    def slow(*_: FloatArray, region: Region = "whole") -> float:
         nonlocal now
-        now += 1.0
+        now += 0.5  # twice for a point
         return 20.0
 
     def clock() -> float:
@@ -137,12 +139,19 @@ def test_without_calibration_lines_coils_are_followed_as_they_are_fitted(
 
 
 def test_the_first_time_that_a_quality_was_reached_counts() -> None:
-    points = [Point(1.0, 20.0), Point(2.0, 31.0), Point(3.0, 29.0), Point(4.0, 32.0)]
+    points = [Point(1.0, 40.0, 20.0), Point(2.0, 40.0, 31.0), Point(3.0, 40.0, 29.0), Point(4.0, 40.0, 32.0)]
     assert [seconds_to(points, quality) for quality in (19.0, 30.0, 32.0, 33.0)] == [1.0, 2.0, 4.0, math.inf]
 
 
-@pytest.mark.parametrize("points", [[Point(0.5, 20.25)], [Point(0.5, 20.25), Point(1.5, 30.0)]])
+@pytest.mark.parametrize("points", [[Point(0.5, 20.25, 21.0)], [Point(0.5, 20.25, 21.0), Point(1.5, 30.0, 32.0)]])
 def test_traces_are_kept_in_files(points: list[Point], tmp_path: Path) -> None:
     save_trace(tmp_path / "a.csv", points)
     assert load_trace(tmp_path / "a.csv") == points
-    assert (tmp_path / "a.csv").read_text().startswith("seconds,psnr\n0.5,20.25\n")
+    assert (tmp_path / "a.csv").read_text().startswith("seconds,psnr,foreground\n0.5,20.25,21\n")
+
+
+def test_traces_of_an_earlier_version_tell_no_foreground(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("seconds,psnr\n0.5,20.25\n1,21\n")
+    points = load_trace(tmp_path / "a.csv")
+    assert [point[:2] for point in points] == [(0.5, 20.25), (1.0, 21.0)]
+    assert seconds_to(points, 10.0) == math.inf

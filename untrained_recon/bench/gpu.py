@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from untrained_recon.bench.device import device_name
+from untrained_recon.bench.figures import stamped
 from untrained_recon.bench.gpu_figures import SLICES_NAMES, STEPS, sizes
 from untrained_recon.errors import ReconError
 from untrained_recon.recon.networks.compute import precision
@@ -36,8 +37,9 @@ def bench_gpu(device: torch.device, output: Path, budget_s: float = BUDGET_S) ->
 
     Args:
         device: Where.
-        output: JSON, written again after every step: ``device``, ``torch``, ``precision``, ``figures`` by name with ``value`` and,
-            where there is one, ``target`` and ``met``; ``errors`` by step; ``not_run``, steps that the budget left out.
+        output: JSON, written again after every step: version, ``device``, ``torch``, ``precision``, ``figures`` by name with
+            ``value`` and, where there is one, ``target`` and ``met``; ``errors`` by step; ``not_run``, steps that the budget left
+            out.
         budget_s: Seconds after which no step begins.
 
     Returns:
@@ -45,7 +47,8 @@ def bench_gpu(device: torch.device, output: Path, budget_s: float = BUDGET_S) ->
     """
     start, measured = time.perf_counter(), sizes(device)
     steps = {step.__name__.strip("_"): step for step in STEPS}
-    found: dict[str, Any] = {
+    found: dict[str, Any] = stamped({})
+    found |= {
         "device": device_name(device),
         "torch": torch.__version__,
         "precision": precision(measured.config.compute, device),

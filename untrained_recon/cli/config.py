@@ -2,6 +2,8 @@
 
 import click
 
+from untrained_recon.cli.options import complete_presets
+
 
 @click.group()
 def config() -> None:
@@ -9,7 +11,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("names", metavar="NAME|HASH|FILE...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|HASH|FILE...", nargs=-1, required=True, shell_complete=complete_presets)
 def show(names: tuple[str, ...]) -> None:
     """Print all settings, defaults included, as YAML that --config takes.
 

@@ -52,7 +52,8 @@ def convert(
     from untrained_recon.output import require_replaceable
 
     if not force:
-        require_replaceable(target, lambda _: False)
+        for place in (target, target.with_suffix(".hdr")) if target.suffix == ".cfl" else (target,):
+            require_replaceable(place, lambda _: False)
     sampling = None if accel is None else Sampling(pattern, accel, acs, seed)  # type: ignore[arg-type]  # click has checked it
     images = run(source, target, form, sampling, mask, group)  # type: ignore[arg-type]  # and this
     click.echo(f"{images} images in {target}")
@@ -82,11 +83,13 @@ def convert(
 def simulate(output: Path, force: bool, **settings: object) -> None:
     """Write a scanner-like raw file of a head phantom, and its ground truth beside it."""
     from untrained_recon.output import require_replaceable
-    from untrained_recon.phantom.simulation import Simulation, is_simulated
+    from untrained_recon.phantom.simulation import Simulation, beside, is_simulated
     from untrained_recon.phantom.simulation import simulate as run
 
     if not force:
         require_replaceable(output, is_simulated)
+        for place in beside(output).values():
+            require_replaceable(place, lambda _: output.is_file())
     run(output, Simulation(**settings))  # type: ignore[arg-type]  # click has checked every option
     click.echo(f"{output}, truth in {output.with_suffix('.truth.npy')}")
 
@@ -119,10 +122,11 @@ def inspect(raw: Path, group: str) -> None:
 @click.option("--truth", type=FILE, help="(slices, y, x) .npy; default: what `simulate` left beside RAW.")
 @click.option("--png", type=FILE, help="Write a panel: truth, zero-filled, ours, error maps.")
 @group_option
-def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group: str) -> None:
+@force_option
+def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group: str, force: bool) -> None:
     """Compare the magnitude series of IMAGES, replayed from RAW, with the truth, beside the zero-filled image."""
     from untrained_recon.files.convert import as_raw
-    from untrained_recon.output import require_place
+    from untrained_recon.output import require_place, require_replaceable
     from untrained_recon.study import comparison as report
 
     truth = truth or _truth_beside(raw)
@@ -130,6 +134,8 @@ def compare(raw: Path, images: Path, truth: Path | None, png: Path | None, group
     if png is not None:
         report.require_matplotlib()
         require_place(png, inputs)
+        if not force:
+            require_replaceable(png, report.is_panel)
     with as_raw(raw) as path:
         rows = report.compare(path, images, truth, group)
     table = Table("image", "method", "NRMSE", "PSNR / dB", "SSIM", "NRMSE / zero-filled")

@@ -62,7 +62,7 @@ def require_exports(images: Path, options: Mapping[str, Any], inputs: Mapping[st
     for form in FORMATS:
         if options[form] is not None:
             require_format(form)
-            require_target(form, options[form], inputs)
+            require_target(form, options[form], inputs, options["force"])
             if options[form].resolve() in places:
                 raise click.UsageError(f"{options[form]} is named twice; every output needs a place of its own")
             places.add(options[form].resolve())

@@ -87,7 +87,6 @@ def replay(
     from untrained_recon.host.replay import replay as run
     from untrained_recon.host.replay import replay_through_server
     from untrained_recon.output import require_place, require_replaceable
-    from untrained_recon.recon.plane import pick_device
     from untrained_recon.scan.images import doubts
 
     if (server is None) != (chain is None):
@@ -106,6 +105,8 @@ def replay(
         **{key: value for key, value in named.items() if value is not None},
     }
     if server is None:
+        from untrained_recon.recon.plane import pick_device
+
         pick_device(of_host(properties).device)  # what is wrong is told before anything starts
     with as_raw(raw, mask) as path, Monitor(stderr) as monitor:
         if server is not None and chain is not None:

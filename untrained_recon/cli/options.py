@@ -1,8 +1,10 @@
 """Values of command line options."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -19,6 +21,11 @@ group_option = click.option(
 force_option = click.option("--force", is_flag=True, help="Replace what is there; write to a folder with other files in it.")
 
 
+def command_line() -> str:
+    """The command as it was typed, for the record."""
+    return shlex.join(["untrained-recon", *sys.argv[1:]])
+
+
 def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of presets, for the shell."""
     from untrained_recon.config import preset_names
@@ -31,6 +38,13 @@ def complete_settings(ctx: click.Context, param: click.Parameter, incomplete: st
     from untrained_recon.config import Config
 
     return [f"{path}=" for path in Config().assignments() if path.startswith(incomplete)]
+
+
+def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What a study can take as a method by its bare name, for the shell: presets and values of ``recon.method``."""
+    from untrained_recon.config import Method, preset_names
+
+    return [name for name in dict.fromkeys((*preset_names(), *get_args(Method))) if name.startswith(incomplete)]
 
 
 def settings_option(about: str) -> Callable[[Command], Command]:
@@ -79,6 +93,6 @@ def parse_assignments(settings: tuple[str, ...]) -> dict[str, str]:
 def parse_address(text: str) -> tuple[str, int]:
     """``HOST:PORT``; an IPv6 host may stand in brackets."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise click.BadParameter(f"{text!r} is not of the form HOST:PORT", param_hint="--server")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{text!r} is not of the form HOST:PORT")
     return host.strip("[]"), int(port)

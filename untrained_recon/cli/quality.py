@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from untrained_recon.cli.bar import Bar
-from untrained_recon.cli.study import FOLDER, row_line
+from untrained_recon.cli.options import command_line, force_option
+from untrained_recon.cli.study import FOLDER, STUDY_MARKS, row_line
 from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
+from untrained_recon.output import require_own_folder
 
 if TYPE_CHECKING:
     from untrained_recon.bench.quality.contest import Comparison
@@ -71,6 +73,7 @@ NEEDED = ("pandas", "skimage", "torchmetrics")  # modules of the extra
     "--budget-s", type=click.FloatRange(0), default=0.0, help="Seconds for a fit of the published networks; 0: all iterations."
 )
 @worker_options("one, in this process")
+@force_option
 def bench_quality_command(
     data: tuple[Path, ...],
     output: Path,
@@ -89,6 +92,7 @@ def bench_quality_command(
     workers: int | None,
     dask: str | None,
     slurm: str | None,
+    force: bool,
 ) -> None:
     """Image quality beside conventional methods tuned by the truth and published networks, on the fully sampled k-space of DATA."""
     require_modules(NEEDED, "bench", "bench quality")
@@ -100,7 +104,10 @@ def bench_quality_command(
     from untrained_recon.masks import Sampling
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.evaluate import Plan
+    from untrained_recon.study.origin import Origin
 
+    if not force:
+        require_own_folder(output, STUDY_MARKS)
     engine = engine_of(devices, workers, dask, slurm, output.resolve() / "slurm", "bench quality")
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     if engine is not None:
@@ -124,7 +131,8 @@ def bench_quality_command(
     with Bar("images") as bar:
         found = compare(plan, output, device, lambda row: click.echo(row_line(row), err=True), engine=engine, count=bar.count)
     _show(found, Console())
-    click.echo(f"figures in {output / 'quality.json'} and {output / 'quality.csv'}, with images in {write_page(found, output)}")
+    page = write_page(found, output, Origin(command_line(), methods, device))
+    click.echo(f"figures in {output / 'quality.json'} and {output / 'quality.csv'}, with images in {page}")
     if found.failures:
         raise EvaluationError(f"{len(found.failures)} images failed; {output / 'quality.json'} names them")
 
@@ -139,8 +147,8 @@ def _show(found: "Comparison", console: Console) -> None:
         first, *others = sheet.header
         table = Table(Column(first, no_wrap=True), *others, title=sheet.title)
         for row in sheet.rows:
-            table.add_row(*row)
+            table.add_row(*(cell if isinstance(cell, str) else f"{cell.text}\n{cell.note}".strip() for cell in row))
         console.print(table)
-    console.print("± is half of the 95 % interval of the mean.")
+    console.print("The 95 % interval of a mean stands below it.")
     for note in NOTES:
         console.print(f"- {note}", highlight=False)

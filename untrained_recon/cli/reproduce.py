@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from untrained_recon.cli.bar import Bar
-from untrained_recon.cli.options import FILE
+from untrained_recon.cli.options import FILE, command_line, force_option
 from untrained_recon.cli.study import FOLDER, row_line
 from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.extras import REPORT, require_modules
+from untrained_recon.output import require_own_folder
 
 TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10, 11, 12))]
 
@@ -20,6 +21,7 @@ TARGETS = [*(f"table{n}" for n in range(1, 12)), *(f"fig{n}" for n in (6, 7, 10,
 @click.option("--quick", is_flag=True, help="Less of everything: minutes on two CPU cores instead of days on a GPU.")
 @click.option("--unet-weights", type=FILE, help="Trained U-net; with --quick a small one is trained where this is not given.")
 @worker_options("one, in this process")
+@force_option
 def reproduce(
     target: str,
     data: Path,
@@ -30,12 +32,15 @@ def reproduce(
     workers: int | None,
     dask: str | None,
     slurm: str | None,
+    force: bool,
 ) -> None:
     """Make TARGET, a table or figure of the paper, from the k-space of a folder, the paper's numbers beside ours.
 
     Several commands may work on the same OUTPUT. Ctrl-C ends it with status 130 and keeps what is done.
     """
     require_modules(REPORT, "report", "reproduce")
+    if not force:
+        require_own_folder(output, TARGETS)
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.reproduce.context import Context, Reduction
     from untrained_recon.study.reproduce.targets import reproduce as run
@@ -47,5 +52,6 @@ def reproduce(
     device = pick_device(devices[0] if devices else "auto")
     with Bar("images and fits") as bar:
         follow = lambda row: click.echo(row_line(row))  # noqa: E731
-        text = run(target, Context(data, output, device, reduction, unet_weights, follow, engine, bar.count))
+        text = run(target, Context(data, output, device, reduction, unet_weights, follow, engine, bar.count), command_line())
     click.echo(text)
+    click.echo(f"page {output / target / target}.html")

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from untrained_recon.bench.figures import is_figures, stamped
 from untrained_recon.cli.options import (
     FILE,
     complete_presets,
+    force_option,
     parse_address,
     parse_assignments,
     parse_counts,
@@ -19,7 +21,7 @@ from untrained_recon.cli.options import (
     settings_option,
 )
 from untrained_recon.config import DEFAULT_PRESET, load_config
-from untrained_recon.output import require_place, write_text
+from untrained_recon.output import require_place, require_replaceable, write_text
 
 PORTS = {"gadgetron": 9100, "mrd": 9002}
 
@@ -102,6 +104,7 @@ def bench() -> None:
 @settings_option("Settings of the whole images")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True, help="Where to fit.")
 @click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
+@force_option
 def bench_speed_command(
     paper_iterations: int | None,
     compiled: bool | None,
@@ -109,6 +112,7 @@ def bench_speed_command(
     settings: tuple[str, ...],
     device: str,
     output: Path | None,
+    force: bool,
     **sizes: Any,
 ) -> None:
     """The fit beside the plain float32 loop, its share of the arithmetic peak, memory, growth, an image end to end, and the time to
@@ -120,8 +124,7 @@ def bench_speed_command(
     from untrained_recon.bench.speed import bench_speed
     from untrained_recon.recon.plane import pick_device
 
-    if output is not None:
-        require_place(output)
+    _require_output(output, force)
     where = pick_device(device)
     gpu = where.type == "cuda"
     case = Case((368, 640), 15, 8, 256, (5, 10), 30) if gpu else Case((128, 128), 8, 5, 64, (8, 8), 10)
@@ -136,11 +139,13 @@ def bench_speed_command(
 @click.option("--device", default="auto", metavar="auto|cpu|cuda:N", show_default=True, help="On a CPU all is small, to try it.")
 @click.option("--budget-s", type=click.FloatRange(0), default=240.0, show_default=True, help="Seconds after which no step begins.")
 @click.option("-o", "--output", type=FILE, required=True, help="JSON, written again after every step.")
-def bench_gpu_command(device: str, budget_s: float, output: Path) -> None:
+@force_option
+def bench_gpu_command(device: str, budget_s: float, output: Path, force: bool) -> None:
     """What a GPU is to reach, each figure beside its target, in one call of at most five minutes."""
     from untrained_recon.bench.gpu import bench_gpu
     from untrained_recon.recon.plane import pick_device
 
+    _require_output(output, force)
     _report(bench_gpu(pick_device(device), output, budget_s), None)
 
 
@@ -154,6 +159,7 @@ def bench_gpu_command(device: str, budget_s: float, output: Path) -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Fits at a time on each device.")
 @settings_option("Settings of the reconstruction")
 @click.option("-o", "--output", type=FILE, help="Also write the figures as JSON.")
+@force_option
 def bench_service_command(
     shape: tuple[int, int],
     coils: int,
@@ -162,20 +168,27 @@ def bench_service_command(
     workers: int,
     settings: tuple[str, ...],
     output: Path | None,
+    force: bool,
 ) -> None:
     """Latency, overhead and throughput of the resident service beside a gadget that is started for every scan."""
     from untrained_recon.bench.service import bench_service
     from untrained_recon.phantom.simulation import Simulation
 
-    if output is not None:
-        require_place(output)
+    _require_output(output, force)
     simulation = Simulation(shape=shape, coils=coils, accel=4, acs=20, pattern="random", slices=slices, noise=0.01, seed=0)
     figures = bench_service(simulation, parse_assignments(settings), parse_counts(connections), workers)
     _report(figures, output)
 
 
+def _require_output(output: Path | None, force: bool) -> None:
+    if output is not None:
+        require_place(output)
+        if not force:
+            require_replaceable(output, is_figures)
+
+
 def _report(figures: Mapping[str, object], output: Path | None) -> None:
-    text = json.dumps(figures, indent=2)
+    text = json.dumps(stamped(figures), indent=2)
     click.echo(text)
     if output is not None:
         write_text(output, text + "\n")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from untrained_recon.cli.options import FILE, parse_address
+from untrained_recon.cli.options import FILE, force_option, parse_address
 from untrained_recon.errors import GadgetMissingError, UnreachableError, WorkerError
-from untrained_recon.output import require_place, written
+from untrained_recon.output import require_place, require_replaceable, written
 
 FAILED, UNREACHABLE, GADGET_MISSING = 1, 3, 4
 
@@ -39,13 +39,14 @@ def openrecon_label(gpu: bool, encoded: bool) -> None:
 @click.command("openrecon-package")
 @click.argument("archive", metavar="IMAGE.tar", type=FILE)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False, exists=True), default=".", help="Folder for it.")
-def openrecon_package(archive: Path, output: Path) -> None:
+@force_option
+def openrecon_package(archive: Path, output: Path, force: bool) -> None:
     """Pack what `docker save` wrote of the image of docker/openrecon as a scanner installs it, with its documentation."""
     from untrained_recon.extras import require_modules
     from untrained_recon.site.openrecon_package import make_package
 
     require_modules(("matplotlib",), "report", "the documentation")
-    click.echo(make_package(archive, output))
+    click.echo(make_package(archive, output, force))
 
 
 @click.command("integration-test")
@@ -56,6 +57,7 @@ def openrecon_package(archive: Path, output: Path) -> None:
 @click.option("--junit", "junit_file", type=FILE, help="Also write the results as JUnit XML.")
 @click.option("--timeout", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds of silence to wait.")
 @click.option("--update", is_flag=True, help="Make what comes back the new references. Look at them before they are trusted.")
+@force_option
 def integration_test(
     server: str | None,
     service: str | None,
@@ -64,6 +66,7 @@ def integration_test(
     junit_file: Path | None,
     timeout: float,
     update: bool,
+    force: bool,
 ) -> None:
     """Play CASES to an installation and compare what comes back.
 
@@ -71,7 +74,7 @@ def integration_test(
     """
     from untrained_recon.site.acceptance import Target, run_cases
     from untrained_recon.site.cases import load_cases
-    from untrained_recon.site.junit import junit
+    from untrained_recon.site.junit import is_junit, junit
 
     if (server is None) == (service is None):
         raise click.UsageError("either --server or --service")
@@ -79,6 +82,8 @@ def integration_test(
         raise click.UsageError("--connect goes with --server")
     if junit_file is not None:
         require_place(junit_file)
+        if not force:
+            require_replaceable(junit_file, is_junit)
     target = Target(
         kind="server" if server else "service",
         address=parse_address(server or service or ""),

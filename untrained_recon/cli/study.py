@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Literal, get_args
 import click
 
 from untrained_recon.cli.bar import Bar
-from untrained_recon.cli.options import parse_assignments
+from untrained_recon.cli.options import command_line, complete_methods, force_option, parse_assignments
 from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import ConfigError, EvaluationError
 from untrained_recon.extras import REPORT, require_modules
 from untrained_recon.masks import Pattern
+from untrained_recon.output import require_own_folder
 
 if TYPE_CHECKING:
     from untrained_recon.config import Config
     from untrained_recon.study.results import Row
 
 LONGEST_NAME = 100
+STUDY_MARKS = ("data.json", "results.csv")  # in every folder of an evaluation
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -37,6 +39,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--device", metavar="auto|cpu|cuda[:N]", default="auto", show_default=True, help="Where to train.")
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read ahead.")
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch in the output folder.")
+@force_option
 def train_unet(
     training: Path,
     validation: Path,
@@ -46,6 +49,7 @@ def train_unet(
     device: str,
     workers: int,
     resume: bool,
+    force: bool,
     **settings: object,
 ) -> None:
     """Train the baseline U-net on the fully sampled k-space files of the folders TRAINING and VALIDATION, with random masks."""
@@ -56,6 +60,8 @@ def train_unet(
     from untrained_recon.study.train_unet import Training
     from untrained_recon.study.train_unet import train_unet as run
 
+    if not force:
+        require_own_folder(output, ("unet.pt", "checkpoint.pt"))
     how = Training(**settings)  # type: ignore[arg-type]  # click has checked every option
     sampling = Sampling("random", accel, acs, how.seed)
     train, validate = (SlicePairs(find_volumes(folder), sampling) for folder in (training, validation))
@@ -74,6 +80,7 @@ def train_unet(
     "methods",
     multiple=True,
     required=True,
+    shell_complete=complete_methods,
     metavar="NAME[=PRESET|FILE.yaml][,KEY.PATH=VALUE...]",
     help="What to evaluate: a preset, file or recon.method, with changes; repeatable. The first is what others are compared with.",
 )
@@ -95,6 +102,7 @@ def train_unet(
 @click.option("--slices", type=click.Choice(["middle", "all"]), default="middle", show_default=True, help="Of each volume.")
 @click.option("--resolution", type=click.IntRange(0), default=0, help="Lines and samples to keep of every image; 0: all.")
 @worker_options("one, in this process")
+@force_option
 def evaluate(
     data: tuple[Path, ...],
     output: Path,
@@ -110,6 +118,7 @@ def evaluate(
     workers: int | None,
     dask: str | None,
     slurm: str | None,
+    force: bool,
 ) -> None:
     """Score methods on the fully sampled k-space of DATA (files and folders), undersampled by masks.
 
@@ -121,8 +130,11 @@ def evaluate(
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.evaluate import Plan, earlier
     from untrained_recon.study.evaluate import evaluate as run
+    from untrained_recon.study.origin import Origin
     from untrained_recon.study.page import write_report
 
+    if not force:
+        require_own_folder(output, STUDY_MARKS)
     engine = engine_of(devices, workers, dask, slurm, output.resolve() / "slurm", "evaluate")
     paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
     if engine is not None:
@@ -133,7 +145,8 @@ def evaluate(
     with Bar("images") as bar:
         rows = run(plan, output, device, lambda row: click.echo(row_line(row)), engine=engine, count=bar.count)
     more = earlier(rows, output)
-    click.echo(f"report in {write_report([*rows, *more], output)}" + (f", with {len(more)} images of earlier runs" if more else ""))
+    page = write_report([*rows, *more], output, Origin(command_line(), plan.methods, device))
+    click.echo(f"report in {page}" + (f", with {len(more)} images of earlier runs" if more else ""))
     failures = [row for row in rows if row.error]
     if failures:
         raise EvaluationError(f"{len(failures)} of {len(rows)} images failed; the report names them")
@@ -172,7 +185,13 @@ def parse_method(text: str) -> "tuple[str, Config]":
 
 def row_line(row: "Row") -> str:
     """A row of an evaluation for a person who follows it."""
-    where = f"{row.key.volume}, image {row.key.item}, {row.key.sampling}, {row.key.method}"
+    key = row.key
+    where = f"{key.volume}, image {key.item}, {key.sampling}, {key.method}" if key.method else key.volume
     if row.error:
         return f"{where}: {row.error}"
-    return f"{where}: PSNR {row.scores['ours: psnr']:.2f} dB, SSIM {row.scores['ours: ssim']:.3f}, {row.seconds:.1f} s"
+    inner, whole = ("{psnr:.2f} dB, SSIM {ssim:.3f}".format(**_of(row, view)) for view in ("ours, foreground", "ours"))
+    return f"{where}: foreground {inner}; whole {whole}; {row.seconds:.1f} s"
+
+
+def _of(row: "Row", view: str) -> dict[str, float]:
+    return {measure: row.scores[f"{view}: {measure}"] for measure in ("psnr", "ssim")}

@@ -17,7 +17,6 @@ from untrained_recon.errors import HeaderError, RawFileError, UnsupportedScanErr
 from untrained_recon.files.support import SupportedVolume
 from untrained_recon.files.volume import Volume, header_for, lines_within_limits, require
 from untrained_recon.output import HDF5Output
-from untrained_recon.physics.operators import rss_image
 from untrained_recon.scan.header import parse_header
 from untrained_recon.types import ComplexArray
 
@@ -111,6 +110,8 @@ def write_fastmri(volume: Volume, path: Path) -> None:
 
     Images are cut to the reconstructed field of view; the format knows no interpolation.
     """
+    from untrained_recon.physics.operators import rss_image  # it loads torch, which a replay to a server does without
+
     n_coils, n_y, n_x = volume.shape
     encoding = replace(volume.encoding, recon_shape=volume.encoding.crop_shape)
     with HDF5Output(path) as file, h5py.File(file, "w") as f:

@@ -15,7 +15,6 @@ from untrained_recon.files.raw import RawFile
 from untrained_recon.files.volume import Volume, header_for, lines_within_limits, require
 from untrained_recon.files.writer import RawWriter
 from untrained_recon.masks import Sampling
-from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
 from untrained_recon.scan.membership import encoding_of, image_index, is_imaging
 from untrained_recon.scan.readout import is_beyond_matrix, is_noise, line_of
@@ -100,6 +99,8 @@ class RawVolume(Volume):
         self._raw.close()
 
     def _read(self, item: int) -> ComplexArray:
+        from untrained_recon.scan.assemble import assemble  # it loads torch, which a replay to a server does without
+
         index, numbers, lines = self._items[item]
         with self._named():
             readouts = self._raw.read(sorted(self._noise + numbers))

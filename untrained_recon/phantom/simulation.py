@@ -72,9 +72,9 @@ def simulate(path: Path, settings: Simulation) -> None:
         RawFileError: A file cannot be written.
     """
     require_place(path)
-    names = {name: path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask")}
-    for beside in names.values():
-        require_place(beside)
+    names = beside(path)
+    for place in names.values():
+        require_place(place)
     codes, noise_scan, images = _acquired(settings)
     with written(path) as part:
         truth, truth_white = _write_raw(part, settings, codes, noise_scan, images)
@@ -83,6 +83,11 @@ def simulate(path: Path, settings: Simulation) -> None:
                 save_array(part.with_name(names[name].name), array)
     if not truth_white:
         names["truth_white"].unlink(missing_ok=True)  # an older scan's
+
+
+def beside(path: Path) -> dict[str, Path]:
+    """The files that come with a simulated one."""
+    return {name: path.with_suffix(f".{name}.npy") for name in ("truth", "truth_white", "mask")}
 
 
 def is_simulated(path: Path) -> bool:

@@ -1,14 +1,17 @@
 """The integration test's results as JUnit XML, which continuous integration servers read."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from xml.etree import ElementTree
 
 from untrained_recon.site.acceptance import Result
 
+SUITE = "untrained-recon integration test"
+
 
 def junit(results: Iterable[Result], trouble: Exception | None = None) -> bytes:
     """JUnit XML; ``trouble`` is what kept the cases from being played."""
-    suite = ElementTree.Element("testsuite", name="untrained-recon integration test")
+    suite = ElementTree.Element("testsuite", name=SUITE)
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for result in results:
         element = ElementTree.SubElement(
@@ -31,3 +34,11 @@ def junit(results: Iterable[Result], trouble: Exception | None = None) -> bytes:
     ElementTree.indent(suite)
     found: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return found
+
+
+def is_junit(path: Path) -> bool:
+    """Whether a file holds results of an integration test."""
+    try:
+        return ElementTree.parse(path).getroot().get("name") == SUITE
+    except (OSError, ElementTree.ParseError):
+        return False

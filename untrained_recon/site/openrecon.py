@@ -12,6 +12,7 @@ from untrained_recon import __version__
 from untrained_recon.config import DEFAULT_PRESET
 
 LABEL = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
+NAME = "UntrainedRecon"  # vendor, name and id alike: readers differ in which of them names the package
 PORT = 9002
 PRESETS = {"fast": "Fast", "best": "Best, slower"}  # the others are the paper's, of minutes an image
 TIME_BUDGET_S = 120
@@ -100,11 +101,11 @@ class Regulatory(_Part):
 class General(_Part):
     """Names."""
 
-    name: Text = Text(en="Un-trained reconstruction")
+    name: Text = Text(en=NAME)
     version: str = Field(default=__version__, pattern=r"^\d+\.\d+\.\d+$", validate_default=True)
-    vendor: str = "untrained-recon"
+    vendor: Id = NAME
     information: Text = Text(en="Reconstruction of accelerated Cartesian scans by an un-trained network. For research only.")
-    id: str = "untrainedrecon"
+    id: Id = NAME
     regulatory_information: Regulatory = Regulatory()
 
 

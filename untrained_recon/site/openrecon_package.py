@@ -1,12 +1,13 @@
 """What a scanner with Open Recon installs: the archive of a container image and its documentation in one file of the right name.
 
-The file is ``OpenRecon_VENDOR_NAME_VVERSION.zip``; in it are a ``.tar`` (of ``docker save``) and a ``.pdf`` of the same name.
-Vendor, name and version are those of the label that the image carries.
+The file is ``OpenRecon_VENDOR_ID_VVERSION.zip``; in it are a ``.tar`` (of ``docker save``) and a ``.pdf`` of the same name, and the
+image's tag is the same name in small letters. Vendor, id and version are those of the label that the image carries.
 """
 
 import base64
+import io
 import json
-import re
+import logging
 import tarfile
 import textwrap
 import zipfile
@@ -16,9 +17,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from untrained_recon.errors import PackageError
-from untrained_recon.output import written
+from untrained_recon.output import require_replaceable, written
 from untrained_recon.site.openrecon import LABEL, SETTINGS, BooleanParameter, ChoiceParameter, IntParameter, Label
 
+logger = logging.getLogger(__name__)
+
+MANIFEST, LEGACY, OCI = "manifest.json", "repositories", "oci-layout"  # in an archive of `docker save`
 LINES, COLUMNS = 58, 92  # of a page
 A4_INCHES = (8.27, 11.69)
 DOES = """Undersampled Cartesian raw data are reconstructed by a network that is fitted to the samples of each image alone; nothing
@@ -28,12 +32,13 @@ DOES_NOT = """EPI, multi-band, multi-shot diffusion and non-Cartesian scans are 
 smoothed away and what is left looks plausible.""".replace("\n", " ")
 
 
-def make_package(archive: Path, folder: Path) -> Path:
+def make_package(archive: Path, folder: Path, force: bool = False) -> Path:
     """Write the package of an image.
 
     Args:
         archive: What ``docker save`` or ``buildah push … docker-archive:`` wrote.
         folder: Where the package goes.
+        force: Replace what is there, even if it is no package.
 
     Returns:
         The package.
@@ -43,13 +48,16 @@ def make_package(archive: Path, folder: Path) -> Path:
         RawFileError: It cannot be written.
     """
     label = label_of(archive)
-    name = name_of(label)
+    name = f"{_base(label)}_V{label.general.version}"
     target = folder / f"{name}.zip"
+    if not force:
+        require_replaceable(target, lambda path: _members(path) == [f"{name}.tar", f"{name}.pdf"])
     with written(target, {"the image's archive": archive}) as part:
         pdf = part.with_name("documentation.part")
         _write_pdf(documentation(label), pdf)
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as package:
-            package.write(archive, f"{name}.tar")
+            with package.open(f"{name}.tar", "w", force_zip64=True) as entry, tarfile.open(fileobj=entry, mode="w|") as renamed:
+                _copy(archive, renamed, tag_of(label))
             package.write(pdf, f"{name}.pdf")
         pdf.unlink()
     return target
@@ -59,20 +67,21 @@ def label_of(archive: Path) -> Label:
     """The label in an image's archive. Raises PackageError."""
     try:
         with tarfile.open(archive) as tar:
-            (image,) = json.loads(_member(tar, "manifest.json"))
+            (image,) = json.loads(_member(tar, MANIFEST))
             settings = json.loads(_member(tar, image["Config"]))
         text = settings["config"]["Labels"][LABEL]
         return Label.model_validate_json(base64.b64decode(text, validate=True))
     except KeyError as error:
         raise PackageError(f"{archive}: {error} is missing; it must be the image of docker/openrecon, with its label") from error
-    except (OSError, tarfile.TarError, ValueError, TypeError, ValidationError) as error:
+    except ValidationError as error:
+        raise PackageError(f"{archive}: its label is not of this version; build docker/openrecon again ({error})") from error
+    except (OSError, tarfile.TarError, ValueError, TypeError) as error:
         raise PackageError(f"{archive}: is no archive of one image as `docker save` makes it ({error})") from error
 
 
-def name_of(label: Label) -> str:
-    """The package's name without its ending: letters and digits, parts joined by underscores."""
-    vendor, name = (re.sub(r"[^A-Za-z0-9]", "", text) for text in (label.general.vendor, label.general.name.en))
-    return f"OpenRecon_{vendor}_{name}_V{label.general.version}"
+def tag_of(label: Label) -> str:
+    """The image's tag, by the same parts as the package's name."""
+    return f"{_base(label)}:V{label.general.version}".lower()
 
 
 def documentation(label: Label) -> str:
@@ -89,6 +98,33 @@ def documentation(label: Label) -> str:
         "What it does not do": [DOES_NOT],
     }
     return "\n\n".join("\n".join([title, *lines]) for title, lines in sections.items())
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as package:
+            return package.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return []
+
+
+def _base(label: Label) -> str:
+    return f"OpenRecon_{label.general.vendor}_{label.general.id}"
+
+
+def _copy(archive: Path, renamed: tarfile.TarFile, tag: str) -> None:
+    """An image's archive again, with another tag."""
+    with tarfile.open(archive) as tar:
+        for entry in tar:
+            if entry.name == MANIFEST:
+                (image,) = json.loads(_member(tar, MANIFEST))
+                content = json.dumps([{**image, "RepoTags": [tag]}]).encode()
+                entry.size = len(content)
+                renamed.addfile(entry, io.BytesIO(content))
+            elif entry.name != LEGACY:  # it has the old tag, and nobody needs it
+                if entry.name == OCI:
+                    logger.warning("%s: an OCI layout, as of Docker from 25 on; scanners of VA60 may refuse it", archive)
+                renamed.addfile(entry, tar.extractfile(entry) if entry.isfile() else None)
 
 
 def _described(parameter: ChoiceParameter | IntParameter | BooleanParameter) -> str:

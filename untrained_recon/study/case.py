@@ -19,14 +19,14 @@ from untrained_recon.files.open import open_volume
 from untrained_recon.files.sampling import sample
 from untrained_recon.files.volume import Volume
 from untrained_recon.masks import Sampling
-from untrained_recon.metrics import quality
 from untrained_recon.output import make_folder, write_array
 from untrained_recon.physics.operators import rss_image
 from untrained_recon.recon.plane import pick_device, reconstruct
 from untrained_recon.study.folding import Folded, folded_name
 from untrained_recon.study.identity import claims_of
 from untrained_recon.study.resolution import LowResolution
-from untrained_recon.study.results import CONVENTIONS, MEASURES, RESULTS, Key, ResultsFile, Row
+from untrained_recon.study.results import RESULTS, Key, ResultsFile, Row
+from untrained_recon.study.scores import scores
 from untrained_recon.study.trace import save_trace, traced
 from untrained_recon.study.whiten import Prewhitened
 from untrained_recon.types import ComplexArray, FloatArray, KSpace, Reconstruction
@@ -192,12 +192,6 @@ def score(case: Case, device: str) -> Scored | None:
     """What a worker does, see :meth:`Scorer.score`."""
     with Scorer(case.folder) as scorer:
         return scorer.score(case, pick_device(device or "auto"))
-
-
-def scores(img: FloatArray, reference: FloatArray) -> dict[str, float]:
-    """A value for each of :data:`untrained_recon.study.results.SCORES`, of images ``(n_y, n_x)``."""
-    found = {convention.name: quality(img, reference, convention) for convention in CONVENTIONS}
-    return {f"{name}: {measure}": getattr(values, measure) for name, values in found.items() for measure in MEASURES}
 
 
 def failure(key: Key, error: Exception) -> Row:

@@ -21,6 +21,7 @@ from untrained_recon.scan.series import counters_of
 from untrained_recon.types import FloatArray
 
 ERROR_GAIN = 5
+MAKER, HEAD_BYTES = "untrained-recon", 4096
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,14 @@ def save_panel(rows: Sequence[Comparison], path: Path, inputs: Inputs = NO_INPUT
             axis.set_title(caption, fontsize=9)
             axis.set_axis_off()
     with written(path, inputs) as part:
-        figure.savefig(part, dpi=110, bbox_inches="tight", format="png")
+        figure.savefig(part, dpi=110, bbox_inches="tight", format="png", metadata={"Software": MAKER})
     pyplot.close(figure)
+
+
+def is_panel(path: Path) -> bool:
+    """Whether a file is a picture that :func:`save_panel` wrote."""
+    with path.open("rb") as file:
+        return MAKER.encode() in file.read(HEAD_BYTES)
 
 
 def _pyplot() -> ModuleType:

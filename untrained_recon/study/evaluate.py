@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from untrained_recon.output import make_folder
 from untrained_recon.study.case import Case, Scored, Scorer, Source, failure, score
 from untrained_recon.study.folding import folded_name
 from untrained_recon.study.identity import require_same
-from untrained_recon.study.results import RESULTS, Key, ResultsFile, Row
+from untrained_recon.study.results import RESULTS, SCORES, Key, ResultsFile, Row
+from untrained_recon.study.scores import completed
 from untrained_recon.workers.share import Engine, one_by_one, share_out
 
 logger = logging.getLogger(__name__)
@@ -132,9 +133,11 @@ def evaluate_all(
     folder = folder.resolve()
     for plan in plans:
         require_same(folder, plan.paths, {"resolution": plan.resolution, "prewhiten": plan.prewhiten})
-    run = _Run([case for plan in plans for case in plan.cases(folder)], ResultsFile(folder / RESULTS), follow, count)
-    with closing(run.scored(folder, device, engine)) as results:
-        for case, scored in results:
+    results = ResultsFile(folder / RESULTS)
+    _complete(results, folder)
+    run = _Run([case for plan in plans for case in plan.cases(folder)], results, follow, count)
+    with closing(run.scored(folder, device, engine)) as scores:
+        for case, scored in scores:
             if isinstance(scored, Exception):  # its workers died of it, or could not keep what they had made
                 logger.error("%s: %s", case, scored, exc_info=scored)
                 run.add(failure(case.key, scored))
@@ -161,6 +164,17 @@ def earlier(rows: Sequence[Row], folder: Path) -> list[Row]:
 def opened(path: Path, plan: Plan, share: float = 1.0) -> AbstractContextManager[Volume]:
     """A file as the plan wants it, see :meth:`untrained_recon.study.case.Source.opened`."""
     return Source(path, plan.resolution, plan.prewhiten, share).opened()
+
+
+def _complete(results: ResultsFile, folder: Path) -> None:
+    """Give rows of an earlier version the scores that it did not have; those whose images are gone are of no use any more."""
+    results.widen()
+    for row in list(results.rows()):
+        if not row.error and not row.scores.keys() >= set(SCORES):
+            try:
+                results.append(completed(row, folder))
+            except (OSError, ValueError) as error:
+                results.append(replace(row, error=f"made by an earlier version, and {error}"))
 
 
 class _Run:

@@ -2,16 +2,26 @@
 
 import base64
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from untrained_recon.errors import MissingExtraError
 from untrained_recon.metrics import match_scale
 from untrained_recon.types import FloatArray
 
 ERROR_GAIN = 5
+LONGEST = 320  # pixels of a picture on a page
+GAP = 2
+
+
+class Picture(NamedTuple):
+    """A picture of a page: what it shows, and the address of a PNG that the page holds in itself."""
+
+    caption: str
+    src: str
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -50,8 +60,35 @@ def enlarged(img: FloatArray) -> FloatArray:
     return img[n_y // 3 : n_y - n_y // 3, n_x // 3 : n_x - n_x // 3]
 
 
-def embedded(figure: Any) -> str:
-    """A figure as the address of a PNG that an HTML page can hold in itself."""
+def strips(truth: FloatArray, imgs: Mapping[str, FloatArray]) -> list[Picture]:
+    """The truth and every image, each above its enlarged middle and its error times :data:`ERROR_GAIN`, as pages hold them.
+
+    Args:
+        truth: ``(n_y, n_x)``; white is its 99.8th percentile in all pictures.
+        imgs: Images of the same shape by their captions; each is shown after one least-squares scale.
+    """
+    top = float(np.percentile(truth, 99.8)) or 1.0
+    scaled = {"truth": truth, **{caption: match_scale(img, truth) for caption, img in imgs.items()}}
+    return [
+        Picture(caption, _png([_grey(part, truth.shape, top) for part in (img, enlarged(img), ERROR_GAIN * np.abs(img - truth))]))
+        for caption, img in scaled.items()
+    ]
+
+
+def _grey(img: FloatArray, shape: tuple[int, int], top: float) -> npt.NDArray[np.uint8]:
+    """An image as large as another of this shape is shown, black at 0 and white from ``top`` on."""
+    from PIL import Image
+
+    n_y, n_x = (max(1, round(n * min(1.0, LONGEST / max(shape)))) for n in shape)
+    grey = Image.fromarray(np.uint8(np.clip(np.nan_to_num(img) / top, 0, 1) * 255))
+    return np.asarray(grey.resize((n_x, n_y), Image.Resampling.BILINEAR))
+
+
+def _png(parts: Sequence[npt.NDArray[np.uint8]]) -> str:
+    """Pictures of the same width below one another, as the address of a PNG that an HTML page can hold in itself."""
+    from PIL import Image
+
+    gap = np.full((GAP, parts[0].shape[1]), 128, np.uint8)
     png = io.BytesIO()
-    figure.savefig(png, dpi=90, format="png")
+    Image.fromarray(np.concatenate([parts[0], *(row for part in parts[1:] for row in (gap, part))])).save(png, "PNG")
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()

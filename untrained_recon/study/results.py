@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from untrained_recon.errors import RawFileError
-from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM
-from untrained_recon.output import require_place
+from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM, Convention, Region
+from untrained_recon.output import require_place, write_text
 
 RESULTS = "results.csv"
 MEASURES = ("vif", "ms_ssim", "ssim", "psnr", "nmse", "nrmse")
 CONVENTIONS = (OURS, PAPER, PAPER_NO_NORM, PAPER_MIN_MAX, PAPER_MEAN_STD)
-SCORES = [f"{convention.name}: {measure}" for convention in CONVENTIONS for measure in MEASURES]
+FOREGROUND = f"{OURS.name}, foreground"
+VIEWS: dict[str, tuple[Convention, Region]] = {
+    FOREGROUND: (OURS, "foreground"),
+    **{convention.name: (convention, "whole") for convention in CONVENTIONS},
+}
+"""How images are compared, and where: the foreground first, whose scores no noise of the truth's background decides."""
+
+SCORES = [f"{view}: {measure}" for view in VIEWS for measure in MEASURES if (view, measure) != (FOREGROUND, "ms_ssim")]
+OWN = ("acceleration", "seconds", "iterations", "error")  # columns of a row beside its key and its scores
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Row:
         seconds: Of the reconstruction.
         iterations: Of all fits.
         error: Empty where all went well.
-        scores: Value for each of :data:`SCORES`.
+        scores: Value for each of :data:`SCORES`; fewer in rows of an earlier version.
     """
 
     key: Key
@@ -76,7 +84,7 @@ class Row:
 
     def flat(self) -> dict[str, Any]:
         """The row as it stands in the file."""
-        own = {"acceleration": self.acceleration, "seconds": self.seconds, "iterations": self.iterations, "error": self.error}
+        own = {name: getattr(self, name) for name in OWN}
         return dataclasses.asdict(self.key) | own | {name: self.scores.get(name, "") for name in SCORES}
 
 
@@ -112,6 +120,28 @@ class ResultsFile:
                     raise
         except OSError as error:
             raise RawFileError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def widen(self) -> None:
+        """Write the file anew where it is of a version with fewer scores; for before anything is read or appended.
+
+        Raises:
+            RawFileError: It cannot be written.
+        """
+        columns = [field.name for field in dataclasses.fields(Key)] + [*OWN, *SCORES]
+        if not self.path.exists():
+            return
+        text = io.StringIO(newline="")
+        try:
+            with self.path.open(newline="", encoding="utf-8") as f:
+                before = csv.DictReader(f)
+                if list(before.fieldnames or ()) == columns or not set(before.fieldnames or ()) <= set(columns):
+                    return
+                writer = csv.DictWriter(text, columns, restval="")
+                writer.writeheader()
+                writer.writerows(before)
+        except (ValueError, csv.Error):
+            return  # reading it will tell what is wrong
+        write_text(self.path, text.getvalue())
 
     def rows(self) -> Iterator[Row]:
         """All rows so far; later ones with the key of an earlier one replace it.
@@ -164,5 +194,5 @@ def _write(file: io.RawIOBase, data: bytes) -> None:
 
 def _parse(values: dict[str, str]) -> Row:
     key = Key(values["volume"], int(values["item"]), values["sampling"], values["method"], values["config_hash"])
-    scores = {name: float(values[name]) for name in SCORES if values[name]}
+    scores = {name: float(values[name]) for name in SCORES if values.get(name)}
     return Row(key, float(values["acceleration"]), float(values["seconds"]), int(values["iterations"]), values["error"], scores)

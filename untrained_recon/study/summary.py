@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas
-import scipy.stats
 
 from untrained_recon.metrics import FASTMRI, PAPER_VOLUME, quality
 from untrained_recon.study.results import MEASURES, SCORES, Row
 
 VOLUME_CONVENTIONS = (PAPER_VOLUME, FASTMRI)
 COLUMNS = ["sampling", "method", "score", "mean", "low", "high", "images"]
+FEWEST = 5  # images, for an interval
+RESAMPLES, BATCHES = 1000, 10
+INTERVALS = f"bootstrap over images, studentised; none for fewer than {FEWEST}"
 IMAGE = ["volume", "item", "sampling"]  # the columns that tell an image with its mask from others
 
 
@@ -22,15 +25,15 @@ def frame(rows: Sequence[Row]) -> pandas.DataFrame:
 
 
 def summarise(rows: pandas.DataFrame, scores: Sequence[str] = SCORES) -> pandas.DataFrame:
-    """Mean, 95 % confidence interval of the mean (Student's t) and number of images for every sampling, method and score.
+    """Mean, 95 % confidence interval of the mean and number of images for every sampling, method and score.
 
     Args:
         rows: See :func:`frame`.
         scores: Which columns.
 
     Returns:
-        :data:`COLUMNS`; the interval is NaN for a single image. Without rows, as of the differences of a single method to itself, a
-        table without any.
+        :data:`COLUMNS`; for fewer than :data:`FEWEST` images the interval, see :func:`bootstrapped`, is NaN. Without rows, as of
+        the differences of a single method to itself, a table without any.
     """
     groups = rows.groupby(["sampling", "method"], sort=False)
     cells = [
@@ -87,11 +90,31 @@ def volume_scores(rows: pandas.DataFrame, folder: Path) -> pandas.DataFrame:
     return pandas.DataFrame(found)
 
 
-def _interval(values: np.ndarray) -> dict[str, float]:
+def bootstrapped(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """95 % confidence interval of the mean by the studentised bootstrap [Efron & Tibshirani, Introduction to the Bootstrap, 1993].
+
+    Percentiles of means drawn from few images are too narrow (85 % instead of 95 % for 5 values of a normal distribution); those of
+    Student's quantity, mean over its own standard error, are not. The draws are the same in every call.
+
+    Args:
+        values: Two or more numbers.
+    """
+    n, mean, error = len(values), values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+    if error <= 1e-12 * abs(mean):
+        return float(mean), float(mean)
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(BATCHES):
+        drawn = values[rng.integers(n, size=(RESAMPLES // BATCHES, n))]
+        errors = drawn.std(axis=1, ddof=1) / np.sqrt(n)
+        usable = errors > 1e-9 * error  # not the same value n times
+        draws.append((drawn.mean(axis=1)[usable] - mean) / errors[usable])
+    low, high = np.quantile(np.concatenate(draws), (0.025, 0.975))
+    return float(mean - high * error), float(mean - low * error)
+
+
+def _interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
     values = values[~np.isnan(values)]
     mean = float(values.mean()) if len(values) else np.nan
-    low, high = np.nan, np.nan
-    if len(values) > 1:
-        half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-        low, high = mean - half, mean + half
+    low, high = bootstrapped(values) if len(values) >= FEWEST and np.isfinite(values).all() else (np.nan, np.nan)
     return {"mean": mean, "low": low, "high": high, "images": len(values)}

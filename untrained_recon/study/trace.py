@@ -29,10 +29,19 @@ COST = 0.05  # of the time for scores at most; a budget of the fit pays for them
 
 
 class Point(NamedTuple):
-    """Seconds since the reconstruction began, and the PSNR in dB then (:func:`untrained_recon.metrics.psnr`)."""
+    """Seconds since the reconstruction began, and the PSNR in dB then (:func:`untrained_recon.metrics.psnr`).
+
+    The foreground's is NaN in traces of an earlier version.
+    """
 
     seconds: float
     psnr: float
+    foreground: float = math.nan
+
+    @classmethod
+    def of(cls, seconds: float, img: FloatArray, truth: FloatArray) -> "Point":
+        """A point with its scores."""
+        return cls(seconds, psnr(img, truth), psnr(img, truth, region="foreground"))
 
 
 def traced(data: KSpace, config: Config, device: torch.device, truth: FloatArray) -> tuple[Reconstruction, list[Point]]:
@@ -55,13 +64,13 @@ def traced(data: KSpace, config: Config, device: torch.device, truth: FloatArray
     tracer = _Tracer(data, config, device, truth)
     recon = reconstruct(data, config, device, Watch(follow=tracer))
     seconds = tracer.seconds()
-    points = [*tracer.points, Point(seconds, psnr(recon.magnitude, truth))]
+    points = [*tracer.points, Point.of(seconds, recon.magnitude, truth)]
     return replace(recon, account=replace(recon.account, seconds=seconds)), points
 
 
 def seconds_to(points: Sequence[Point], quality: float) -> float:
-    """Seconds until a PSNR was first reached, infinite where it never was."""
-    return min((point.seconds for point in points if point.psnr >= quality), default=math.inf)
+    """Seconds until a PSNR of the foreground was first reached, infinite where it never was."""
+    return min((point.seconds for point in points if point.foreground >= quality), default=math.inf)
 
 
 def save_trace(path: Path, points: Sequence[Point]) -> None:
@@ -95,7 +104,7 @@ class _Tracer:
         now = self.seconds()
         if now < self._next:
             return
-        self.points.append(Point(now, psnr(self._delivered(progress.img), self._truth)))
+        self.points.append(Point.of(now, self._delivered(progress.img), self._truth))
         cost = self.seconds() - now
         self._scoring += cost
         self._next = now + max(INTERVAL_S, cost / COST)

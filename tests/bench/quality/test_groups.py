@@ -6,6 +6,7 @@ import pytest
 
 from untrained_recon.bench.quality.groups import ALL, CHOSEN_ON, KEPT_ASIDE, cases, group_of, grouped, intervals
 from untrained_recon.study.folding import folded_name
+from untrained_recon.study.summary import bootstrapped
 
 CHOSEN_FILE, KEPT_FILE = "brain8_pd", "brain4_t2"
 
@@ -35,12 +36,16 @@ def test_folded_images_are_another_kind() -> None:
 
 
 def test_intervals_are_over_images_or_over_the_masks_of_the_only_one() -> None:
-    several = intervals(rows(("a", 0, 1.0), ("a", 1, 3.0), ("b", 0, 4.0), ("b", 1, 4.0)), ["psnr"]).iloc[0]
-    assert (several["mean"], several["images"]) == (3.0, 2)
-    assert several["high"] - 3 == pytest.approx(12.7062 * 1.0, rel=1e-4)  # of 2 and 4; t(0.975, 1)
-    single = intervals(rows(("a", 0, 1.0), ("a", 1, 3.0), ("a", 2, 5.0)), ["psnr"]).iloc[0]
-    assert (single["mean"], single["images"]) == (3.0, 3)
-    assert single["high"] - 3 == pytest.approx(4.3027 * 2 / np.sqrt(3), rel=1e-4)  # t(0.975, 2)
+    two = intervals(rows(("a", 0, 1.0), ("a", 1, 3.0), ("b", 0, 4.0), ("b", 1, 4.0)), ["psnr"]).iloc[0]
+    assert (two["mean"], two["images"]) == (3.0, 2)  # of 2 and 4
+    assert np.isnan(two["low"])
+    values = (1.0, 2.0, 4.0, 5.0, 3.0)
+    masks = [(name, seed, value + seed - 1) for name, value in zip("abcde", values, strict=True) for seed in (0, 2)]
+    several = intervals(rows(*masks), ["psnr"])
+    single = intervals(rows(*(("a", seed, value) for seed, value in enumerate(values))), ["psnr"])
+    low, high = bootstrapped(np.array(values))
+    for found in (several, single):
+        assert tuple(found.iloc[0][["mean", "low", "high", "images"]]) == (3.0, low, high, 5)
 
 
 def test_each_group_has_its_own_mean() -> None:

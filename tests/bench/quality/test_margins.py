@@ -27,7 +27,8 @@ def test_every_traced_method_is_timed_against_every_other_on_the_same_mask() -> 
             row("b", "s-seed0", "tv", 35.0, seconds=6.0),
         ]
     )
-    ours, paper = [Point(1.0, 29.0), Point(2.0, 30.5), Point(3.0, 32.0)], [Point(50.0, 31.5), Point(100.0, 31.0)]
+    ours = [Point(1.0, 40.0, 29.0), Point(2.0, 40.0, 30.5), Point(3.0, 40.0, 32.0)]  # by the foreground
+    paper = [Point(50.0, 20.0, 31.5), Point(100.0, 20.0, 31.0)]
     found = catch_up(images, {("a", 0, "s-seed0", "ours"): ours, ("a", 0, "s-seed0", "paper"): paper})
     assert {(r["method"], r["peer"]): (r["seconds"], r["peer_seconds"], r["psnr"]) for r in found.to_dict("records")} == {
         ("ours", "tv"): (2.0, 4.0, 30.0),

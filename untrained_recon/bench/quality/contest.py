@@ -7,6 +7,7 @@ final data consistency.
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def _floors(plan: Plan, table: pandas.DataFrame) -> dict[tuple[str, int, str], f
 
 def _traces(rows: Sequence[Row], folder: Path) -> Traces:
     paths = {(row.key.volume, row.key.item, row.key.sampling, row.key.method): folder / row.key.trace_path for row in rows}
-    return {image: load_trace(path) for image, path in paths.items() if path.exists()}
+    traces = {image: load_trace(path) for image, path in paths.items() if path.exists()}
+    return {image: points for image, points in traces.items() if not math.isnan(points[-1].foreground)}  # an earlier version's
 
 
 def _document(found: Comparison) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def cases(rows: pandas.DataFrame) -> pandas.Series:
 
 
 def intervals(rows: pandas.DataFrame, scores: Sequence[str]) -> pandas.DataFrame:
-    """Means and their 95 % intervals (Student's t) over images, after the mean over each image's masks and seeds.
+    """Means and their 95 % intervals over images, after the mean over each image's masks and seeds.
 
     Where there is one image only, they are over its masks and seeds, which ``images`` counts then.
 

@@ -3,6 +3,7 @@
 from untrained_recon.bench.quality.contenders import BEST, FACTORS, HIGHEST, NETWORK, OURS, OURS_BEST
 from untrained_recon.bench.quality.oracles import FLOOR
 from untrained_recon.bench.quality.pace import PEAK
+from untrained_recon.study.summary import INTERVALS
 from untrained_recon.study.trace import COST, INTERVAL_S
 
 NOTES = (
@@ -27,13 +28,14 @@ NOTES = (
     "without the truth; the time budget does not touch them.",
     "folded: the same scan with a smaller field of view along y, what lies outside folded over; its truth is the folded image.",
     "chosen, kept aside: groups of files by a hash of their name. Constants are chosen on the first, never on the second.",
-    "Seconds to quality: until the image that would have been delivered reached the PSNR (ours, whole) at which the other method "
-    "ends. The clock starts with the reconstruction, so start and maps count; it stands still while images are scored, every "
-    f"{INTERVAL_S:g} s at most and for {COST:.0%} of a time budget at most. The others' seconds are those of their whole run with "
-    f"the chosen λ alone; {PEAK}: the best that was scored on their way, and the seconds to it. Medians over images and masks.",
+    "Seconds to quality: until the image that would have been delivered reached the PSNR of the foreground (ours) at which the "
+    "other method ends. The clock starts with the reconstruction, so start and maps count; it stands still while images are "
+    f"scored, every {INTERVAL_S:g} s at most and for {COST:.0%} of a time budget at most. The others' seconds are those of their "
+    f"whole run with the chosen λ alone; {PEAK}: the best that was scored on their way, and the seconds to it. Medians over images "
+    "and masks.",
     "Targets: PSNR and SSIM against the highest of any oracle on each image and mask; 1 dB above it up to 4-fold acceleration, no "
     "lower beyond; no lower SSIM.",
-    "Means and 95 % intervals (Student's t) are over images, after the mean over each one's masks and seeds; of a single image, "
+    f"Means and 95 % intervals ({INTERVALS}) are over images, after the mean over each one's masks and seeds; of a single image, "
     "over its masks and seeds. The seed of a mask is the methods' too. Differences are those on the same mask. Images of one "
     "volume count as if they were independent.",
 )

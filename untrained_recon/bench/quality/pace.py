@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas
 
-from untrained_recon.bench.quality.oracles import WHOLE_CHOSEN
+from untrained_recon.bench.quality.oracles import CHOSEN
 from untrained_recon.study.summary import IMAGE, without_seed
 from untrained_recon.study.trace import Point, seconds_to
 
@@ -23,17 +23,17 @@ def catch_up(images: pandas.DataFrame, traces: Traces) -> pandas.DataFrame:
         traces: Of some of its rows.
 
     Returns:
-        Columns ``volume, item, sampling, method, peer``; ``psnr`` and ``peer_seconds``, at which the peer ends, with the chosen λ
-        alone; ``seconds`` until the method reached that PSNR, infinite where it never did. A traced peer has a second row, named
-        with :data:`PEAK`, for the best point of its trace and the seconds to it.
+        Columns ``volume, item, sampling, method, peer``; ``psnr`` (of the foreground) and ``peer_seconds``, at which the peer
+        ends, with the chosen λ alone; ``seconds`` until the method reached that PSNR, infinite where it never did. A traced peer
+        has a second row, named with :data:`PEAK`, for the best point of its trace and the seconds to it.
     """
     found = []
     for image, group in images.groupby(IMAGE, sort=False):
-        peers = list(zip(group["method"], group["method"], group[WHOLE_CHOSEN], group["seconds"], strict=True))
+        peers = list(zip(group["method"], group["method"], group[CHOSEN], group["seconds"], strict=True))
         traced = {method: traces[key] for method in group["method"] if (key := (*image, method)) in traces}
         for method, points in traced.items():
-            peak = max(points, key=lambda point: point.psnr)
-            peers.append((method, f"{method}, {PEAK}", peak.psnr, peak.seconds))
+            peak = max(points, key=lambda point: point.foreground)
+            peers.append((method, f"{method}, {PEAK}", peak.foreground, peak.seconds))
         found += [
             (*image, method, name, psnr, seconds, seconds_to(points, psnr))
             for method, points in traced.items()

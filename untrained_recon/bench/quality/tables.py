@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas
@@ -13,27 +12,13 @@ from untrained_recon.bench.quality.margins import mean_margin
 from untrained_recon.bench.quality.oracles import CHOSEN, FLOOR, FLOOR_CHOSEN, SSIM, WHOLE_CHOSEN, best_oracles, highest_oracles
 from untrained_recon.metrics import OURS as CONVENTION
 from untrained_recon.metrics import PAPER
+from untrained_recon.study.sheets import Cell, Sheet
 from untrained_recon.study.summary import IMAGE
 
 if TYPE_CHECKING:
     from untrained_recon.bench.quality.contest import Comparison
 
 WHOLE_SSIM = f"{CONVENTION.name}, whole: ssim"
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One table as it is shown.
-
-    Attributes:
-        title: What it is of.
-        header: A name for every column.
-        rows: A text for every column.
-    """
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
 
 
 def sheets(found: "Comparison") -> Iterator[Sheet]:
@@ -59,7 +44,7 @@ def each_image(images: pandas.DataFrame) -> Sheet:
     )
     both = ours.index.intersection(highest.index, sort=False)
     gain = (ours.loc[both, shown] - highest.loc[both, shown]).reset_index()
-    rows = []
+    rows: list[list[str | Cell]] = []
     kinds = cases(gain).to_numpy()
     for (volume, item, kind), group in gain.groupby(["volume", "item", kinds], sort=False):
         masks = [(volume, item, sampling) for sampling in group["sampling"]]
@@ -75,13 +60,13 @@ def our_gains(gains: pandas.DataFrame) -> Sheet:
     """Means of the differences to the highest oracle, of all volumes and of each group."""
     shown = [CHOSEN, SSIM, WHOLE_CHOSEN, WHOLE_SSIM, FLOOR_CHOSEN]
     header = ["kind", "method", "files", "PSNR", "to reach", "SSIM", "whole: PSNR", "whole: SSIM", "with floor: PSNR", "images"]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for (kind, method, group), part in gains.groupby(["sampling", "method", "group"], sort=False):
         found = part.set_index("score").to_dict("index")
         first, *others = (_cell(score, found[score], signed=True) for score in shown)
         names, wanted = (str(kind), str(method), str(group)), _wanted(str(kind), str(method))
         rows.append([*names, first, wanted, *others, str(found[CHOSEN]["images"])])
-    return Sheet(f"Each of ours minus the {HIGHEST}, foreground first: means", header, sorted(rows, key=lambda row: row[0]))
+    return Sheet(f"Each of ours minus the {HIGHEST}, foreground first: means", header, sorted(rows, key=lambda row: str(row[0])))
 
 
 def _wanted(kind: str, method: str) -> str:
@@ -95,7 +80,8 @@ def _methods(title: str, figures: pandas.DataFrame, convention: str, signed: boo
     """A row for every method, a column for every score of a convention and for the seconds."""
     scores = [score for score in figures["score"].unique() if score == "seconds" or score.startswith(f"{convention}, ")]
     cells = {(row["method"], row["score"]): _cell(str(row["score"]), row, signed) for row in figures.to_dict("records")}
-    rows = [[str(method), *(cells[method, score] for score in scores)] for method in figures["method"].unique()]
+    methods = [str(method) for method in figures["method"].unique()]
+    rows: list[list[str | Cell]] = [[method, *(cells[method, score] for score in scores)] for method in methods]
     return Sheet(title, ["method", *(score.removeprefix(f"{convention}, ") for score in scores)], rows)
 
 
@@ -125,10 +111,9 @@ def _groups(images: pandas.DataFrame) -> Sheet:
     return Sheet("Constants are chosen on the first group only", ["group", "files"], named)
 
 
-def _cell(score: str, row: Any, signed: bool = False) -> str:
+def _cell(score: str, row: Any, signed: bool = False) -> Cell:
     digits = 2 if score.endswith("psnr") else 1 if score == "seconds" else 3
-    mean, half = row["mean"], row["high"] - row["mean"]
-    if math.isnan(mean):
-        return "–"
-    text = f"{mean:{'+' if signed else ''}.{digits}f}"
-    return text if math.isnan(half) else f"{text} ± {half:.{digits}f}"
+    if math.isnan(row["mean"]):
+        return Cell("–")
+    mean, low, high = (f"{row[name]:{'+' if signed else ''}.{digits}f}" for name in ("mean", "low", "high"))
+    return Cell(mean, "" if math.isnan(row["low"]) else f"{low} … {high}")

@@ -16,24 +16,26 @@ class Format:
 
     Attributes:
         about: For the help of the command line.
+        endings: Of what it writes.
         ending: Of a single file; empty where it always takes a folder.
         needs: Modules that it imports, of ``extra``.
         extra: See ``pyproject.toml``.
     """
 
     about: str
+    endings: tuple[str, ...]
     ending: str = ""
     needs: tuple[str, ...] = ()
     extra: str = ""
 
 
 FORMATS = {
-    "dicom": Format("DICOM: MR images; maps as parametric maps.", needs=("pydicom", "highdicom"), extra="export"),
-    "nifti": Format("NIfTI volumes with BIDS' JSON files.", ".nii.gz", ("nibabel",), "export"),
-    "npy": Format("NumPy arrays, a JSON file beside each.", ".npy"),
-    "cfl": Format("BART's arrays.", ".cfl"),
-    "png": Format("Pictures: of volumes all planes, of maps with a scale.", needs=("matplotlib",), extra="report"),
-    "fastmri": Format("fastMRI's form of a submission: magnitudes in an HDF5 file.", ".h5"),
+    "dicom": Format("DICOM: MR images; maps as parametric maps.", (".dcm",), needs=("pydicom", "highdicom"), extra="export"),
+    "nifti": Format("NIfTI volumes with BIDS' JSON files.", (".nii.gz", ".json"), ".nii.gz", ("nibabel",), "export"),
+    "npy": Format("NumPy arrays, a JSON file beside each.", (".npy", ".json"), ".npy"),
+    "cfl": Format("BART's arrays.", (".cfl", ".hdr", ".json"), ".cfl"),
+    "png": Format("Pictures: of volumes all planes, of maps with a scale.", (".png",), needs=("matplotlib",), extra="report"),
+    "fastmri": Format("fastMRI's form of a submission: magnitudes in an HDF5 file.", (".h5",), ".h5"),
 }
 
 
@@ -66,12 +68,16 @@ def require_format(form: str) -> None:
     require_modules(FORMATS[form].needs, FORMATS[form].extra, f"--{form}")
 
 
-def require_target(form: str, target: Path, inputs: Inputs = NO_INPUTS) -> None:
-    """What can be told before the images are there. Raises RawFileError where ``target`` cannot be written."""
+def require_target(form: str, target: Path, inputs: Inputs = NO_INPUTS, force: bool = False) -> None:
+    """What can be told before the images are there. Raises RawFileError where ``target`` cannot, or must not, be written."""
     if _is_file(form, target):
         require_place(target, inputs)
-    else:
-        require_folder(target)
+        _refuse([target] if not force else [], target)
+        return
+    require_folder(target)
+    if not force and target.is_dir():
+        files = (found for found in target.rglob("*") if found.is_file())
+        _refuse((file for file in files if not file.name.endswith(FORMATS[form].endings)), target)
 
 
 def export(path: Path, target: Path, form: str, like: Path | None = None, group: str = "", force: bool = False) -> int:
@@ -99,7 +105,7 @@ def export(path: Path, target: Path, form: str, like: Path | None = None, group:
     if like is not None and form != "dicom":
         raise ConfigError(f"--like says whose DICOM images they are; --{form} takes nothing from it")
     inputs = {"the images": path, "what --like names": like}
-    require_target(form, target, inputs)
+    require_target(form, target, inputs, force)
     module = import_module(f"{__name__}.{form}")
     products = _distinct(module.products(read_scan(path, group, like)))
     if _is_file(form, target):

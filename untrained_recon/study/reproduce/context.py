@@ -70,6 +70,8 @@ class Context:
         follow: Told of every new row of an evaluation.
         engine: Workers that compute instead of this process and its device.
         count: Told how many images or fits are done, of how many.
+        used: Settings of the methods that were evaluated so far.
+        made: Rows of the evaluations so far, by target.
     """
 
     data: Path
@@ -80,6 +82,8 @@ class Context:
     follow: Callable[[Row], None] = _ignore
     engine: Engine | None = None
     count: Callable[[int, int], None] = _ignore
+    used: dict[str, Config] = field(default_factory=dict, init=False)
+    made: dict[str, list[Row]] = field(default_factory=dict, init=False)
 
     def for_workers(self) -> "Context":
         """What a worker needs of it, to be pickled."""
@@ -133,7 +137,11 @@ class Context:
         sampling = [self.sampling(accel)]
         plans = [Plan([path], dict(each), sampling, slices, self.resolution) for path, each in methods.items()]
         folder = self.output / target
-        return evaluate_all(plans, folder, self.device, self.follow, engine=self.engine, count=self.count)
+        rows = evaluate_all(plans, folder, self.device, self.follow, engine=self.engine, count=self.count)
+        for each in methods.values():
+            self.used.update(each)
+        self.made.setdefault(target, []).extend(rows)
+        return rows
 
     def keep(self, arrays: Sequence[Kept]) -> None:
         """Have arrays made that are not there yet."""

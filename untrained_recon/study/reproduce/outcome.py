@@ -73,7 +73,7 @@ def markdown(outcome: Outcome) -> Iterator[str]:
     yield "|---|---:|" + "---:|" * (2 * len(columns))
     for row in dict.fromkeys(table["row"]):
         found = table[table["row"] == row].set_index("column")
-        cells = [_number(found[kind].get(column, math.nan)) for column in columns for kind in ("paper", "ours")]
+        cells = [number(found[kind].get(column, math.nan)) for column in columns for kind in ("paper", "ours")]
         yield f"| {row} | {int(found['images'].max())} | " + " | ".join(cells) + " |"
     if outcome.ranked:
         yield from ("", "Order, best first:", "")
@@ -92,5 +92,6 @@ def order(table: pandas.DataFrame, column: str) -> Iterator[str]:
     yield f"{column}: paper {' > '.join(paper)}; here {' > '.join(ours)}: {verdict}."
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number of a table, or a dash."""
     return "–" if math.isnan(value) else f"{value:.4g}" if abs(value) < 1e5 else f"{value:,.0f}"

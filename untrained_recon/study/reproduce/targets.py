@@ -5,6 +5,7 @@ from collections.abc import Callable
 from untrained_recon.study.reproduce import averaging, figures, grids, layers, tables
 from untrained_recon.study.reproduce.context import Context
 from untrained_recon.study.reproduce.outcome import Outcome, write
+from untrained_recon.study.reproduce.page import write_page
 
 TARGETS: dict[str, Callable[[Context], Outcome]] = {
     "table1": tables.table1,
@@ -26,15 +27,16 @@ TARGETS: dict[str, Callable[[Context], Outcome]] = {
 }
 
 
-def reproduce(target: str, context: Context) -> str:
+def reproduce(target: str, context: Context, command: str = "") -> str:
     """Make a table or figure of the paper again, or what is left to do of it.
 
     Args:
         target: A key of :data:`TARGETS`.
         context: Data, output and effort.
+        command: As it was typed, for the page.
 
     Returns:
-        The Markdown that also is in ``OUTPUT/TARGET/TARGET.md``, beside the CSV of its numbers and a figure's PNG.
+        The Markdown that also is in ``OUTPUT/TARGET/TARGET.md``, beside a page, the CSV of its numbers and a figure's PNG.
 
     Raises:
         RawFileError: There are no data that can be read.
@@ -42,4 +44,7 @@ def reproduce(target: str, context: Context) -> str:
         WeightsError: The U-net's weights cannot be read.
         MissingExtraError: The extra ``report`` is not installed.
     """
-    return write(TARGETS[target](context), context.output / target, target)
+    outcome = TARGETS[target](context)
+    text = write(outcome, context.output / target, target)
+    write_page(outcome, context, target, command)
+    return text
