@@ -1,6 +1,8 @@
 """Write ISMRMRD raw files as a scanner does: readout after readout, with counters, flags and geometry."""
 
+import contextlib
 from pathlib import Path
+from types import TracebackType
 
 import ismrmrd
 import numpy as np
@@ -13,7 +15,9 @@ TICKS_PER_LINE = 8  # of 2.5 ms
 
 
 class RawWriter:
-    """A raw file in the making, of axial slices about the isocentre, in ascending order; OSError where it cannot be written.
+    """A raw file in the making, of axial slices about the isocentre, in ascending order: a context manager.
+
+    OSError where it cannot be written.
 
     Args:
         path: The file; an existing one is overwritten.
@@ -24,18 +28,21 @@ class RawWriter:
     """
 
     def __init__(self, path: Path, header: bytes, slices: int, slice_step_mm: float, dwell_us: float) -> None:
+        self._path, self._header = path, header
         self._slices, self._slice_step_mm, self._dwell_us = slices, slice_step_mm, dwell_us
-        self._file = HDF5Output(path)
-        self._dataset = ismrmrd.Dataset(self._file, "dataset")
-        self._dataset.write_xml_header(header)
         self._count = 0
 
     def __enter__(self) -> "RawWriter":
+        with contextlib.ExitStack() as stack:  # wherever Ctrl-C comes, what is open is closed
+            self._file = stack.enter_context(HDF5Output(self._path))
+            self._dataset = ismrmrd.Dataset(self._file, "dataset")
+            stack.callback(self._dataset.close)
+            self._dataset.write_xml_header(self._header)
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *reason: object) -> None:
-        self._dataset.close()
-        self._file.__exit__(*reason)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.__exit__(kind, error, trace)
 
     def noise(self, samples: ComplexArray) -> None:
         """Add a noise readout ``(n_coils, n_samples)``."""
