@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from untrained_recon.text.printable import printable
@@ -127,6 +127,19 @@ def logging_to(descriptor: int, form: Form, level: str) -> Iterator[None]:
         root.handlers[:] = before
         root.setLevel(level_before)
         handler.close()
+
+
+@contextlib.contextmanager
+def only(wanted: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """While the context lasts, the handlers of the process show what is wanted alone."""
+    handlers = logging.getLogger().handlers[:]
+    for handler in handlers:
+        handler.addFilter(wanted)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(wanted)
 
 
 def _note(text: str) -> logging.LogRecord:

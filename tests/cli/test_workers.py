@@ -29,8 +29,8 @@ def test_more_are_processes_of_this_machine() -> None:
 
 @pytest.mark.needs("distributed", "dask_jobqueue")
 def test_schedulers_are_named_alone() -> None:
-    assert engine(dask="tcp://host:8786").args == ("tcp://host:8786",)
-    assert engine(slurm="-p gpu", workers=3).args == ("-p gpu", 3, Path("logs"))
+    assert engine(dask="tcp://host:8786").args[0].args == ("tcp://host:8786",)
+    assert engine(slurm="-p gpu", workers=3).args[0].args == ("-p gpu", 3, Path("logs"))
     with pytest.raises(click.UsageError, match="not both"):
         engine(dask="tcp://host:8786", slurm="")
     with pytest.raises(click.UsageError, match="is for this machine"):

@@ -12,7 +12,7 @@ from untrained_recon.cli.options import Command, complete_presets, group_option,
 from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import EvaluationError
 from untrained_recon.files.export import FORMATS
-from untrained_recon.logs import SCAN
+from untrained_recon.logs import SCAN, only
 
 if TYPE_CHECKING:
     from untrained_recon.batch.run import Progress
@@ -69,10 +69,8 @@ def recon(
     engine = engine_of(devices, workers or 1, dask, slurm, output.resolve() / "slurm", "recon")
     forms = [form for form, wanted in exports.items() if wanted]
     chosen = load_config(config, parse_assignments(settings))
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_of_the_batch)
     try:
-        with Bar("scans") as bar:
+        with only(_of_the_batch), Bar("scans") as bar:
             follower = _Follower(bar)
             records = reconstruct_files(
                 data, output, chosen, engine, exports=forms, group=group, force=force, follow=follower.follow

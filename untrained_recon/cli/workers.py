@@ -1,7 +1,8 @@
 """Options of commands whose work is shared out: to processes of this machine, to Dask, to SLURM."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from untrained_recon.cli.options import Command
+from untrained_recon.logs import only
 
 if TYPE_CHECKING:
-    from untrained_recon.workers.share import Engine
+    from untrained_recon.workers.share import Engine, Submit
 
 
 def worker_options(default: str) -> Callable[[Command], Command]:
@@ -63,11 +65,13 @@ def engine_of(
     if devices:
         raise click.UsageError("--device is for this machine; workers elsewhere take the GPU that they see, or their CPU")
     require_modules(CLUSTER, "cluster", command)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_of_interest)
-    if dask is not None:
-        return partial(on_dask, dask)
-    return partial(on_slurm, slurm or "", workers or 1, logs)
+    return partial(_quietly, partial(on_dask, dask) if dask is not None else partial(on_slurm, slurm or "", workers or 1, logs))
+
+
+@contextmanager
+def _quietly(engine: "Engine") -> Iterator["Submit"]:
+    with only(_of_interest), engine() as submit:
+        yield submit
 
 
 def _of_interest(record: logging.LogRecord) -> bool:
