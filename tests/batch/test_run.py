@@ -1,6 +1,7 @@
 """Batches as a whole: what is made, what is not made again, what becomes of what cannot be made."""
 
 import csv
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -172,13 +173,14 @@ def test_images_of_the_same_data_stay_until_new_ones_are_complete(
 
     out, make_images = data.parent / "out", Session.images
     (first, _), _ = run(data, config, exports=("npy",))
-    before = (out / "images" / "a.h5").read_bytes()
+    before = (out / "images" / "a.h5").stat().st_ino
     monkeypatch.setattr(Session, "images", images)
     for changed in (config.model_copy(update={"seed": 1}), config):
         records, _ = run(data, changed, force=changed is config, exports=("npy",))
         assert (records[0].outcome, records[0].kept) == ("failed", first.started)
         assert failures(out)[0]["error"] == f"RawFileError: no more; the images are still those of {first.started}"
-        assert (out / "images" / "a.h5").read_bytes() == before
+        assert (records[0].images, records[0].exports) == (first.images, first.exports)
+        assert (out / "images" / "a.h5").stat().st_ino == before
         assert list((out / "npy" / "a").iterdir())
         assert "no more" in (out / "logs" / "a.log").read_text()
         assert [path.name for path in sorted((out / "images").iterdir())] == ["a.h5", "b.h5"]
@@ -186,7 +188,7 @@ def test_images_of_the_same_data_stay_until_new_ones_are_complete(
     monkeypatch.undo()
     records, seen = run(data, config)
     assert (made(seen), records[0].outcome, records[0].kept) == (["a", "b"], "done", "")
-    assert (out / "images" / "a.h5").read_bytes() != before
+    assert (out / "images" / "a.h5").stat().st_ino != before
     assert not (out / "npy" / "a").exists()
     assert failures(out) == []
 
@@ -194,7 +196,8 @@ def test_images_of_the_same_data_stay_until_new_ones_are_complete(
 def test_a_worker_that_dies_of_a_scan_leaves_its_images_of_before(data: Path, config: Config) -> None:
     (first, _), _ = run(data, config)
     _, task = a_task(data, config)
-    assert failed(task, RuntimeError("killed")).record.kept == first.started
+    assert failed(task, RuntimeError("killed")).record == first  # by another process, since this task was begun
+    assert failed(dataclasses.replace(task, before=first), RuntimeError("killed")).record.kept == first.started
     assert task.image.exists()
 
 
@@ -244,6 +247,15 @@ def test_a_folder_with_other_things_is_not_taken(data: Path, config: Config) -> 
     assert list(out.iterdir()) == [out / "thesis.tex"]
     run(data, config, force=True)
     assert made(run(data, config)[1]) == []
+
+
+def test_what_others_keep_under_a_name_of_ours_is_never_touched(data: Path, config: Config) -> None:
+    theirs = data.parent / "out" / "dicom" / "a" / "IM0001.dcm"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("a scanner's")
+    with pytest.raises(RawFileError, match="holds dicom, whose content would be replaced"):
+        run(data, config, force=True)
+    assert theirs.read_text() == "a scanner's"
 
 
 def test_a_scan_does_not_take_the_place_of_another(data: Path, config: Config, small_scan: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 import untrained_recon as ur
 from untrained_recon.bench.fits import Case, phantom
 from untrained_recon.config import ComputeConfig, Config, load_config
-from untrained_recon.errors import FitError
+from untrained_recon.errors import FitError, HostGoneError
 from untrained_recon.recon import lanes as side
 from untrained_recon.recon import untrained
 from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
@@ -128,6 +128,38 @@ def test_time_is_shared_by_those_that_wait() -> None:
     made = side_by_side(work, range(4), Watch.of(100.0), CPU, ComputeConfig(at_once=2), nothing)
     assert made == [0, 1, 2, 3]
     assert sorted(round(left) for left in lefts) == [50, 67, 100, 100]
+
+
+def test_time_is_shared_by_as_many_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side, "available", lambda _: 3 * GIB)
+    lefts = []
+
+    def work(_: int, watch: Watch) -> None:
+        lefts.append(watch.left())
+
+    side_by_side(work, range(4), Watch.of(100.0), CPU, ComputeConfig(at_once=4), lambda _: 2 * GIB)
+    assert [round(left) for left in lefts] == [25, 33, 50, 100]
+
+
+def test_what_is_in_work_is_given_up_with_the_first_that_fails() -> None:
+    begun, ended = threading.Event(), []
+
+    def work(number: int, watch: Watch) -> None:
+        if number == 0:
+            assert begun.wait(TIMEOUT_S)
+            raise KeyboardInterrupt
+        begun.set()
+        for step in range(6000):
+            time.sleep(0.01)
+            try:
+                watch.stops(Progress("fit", step, 6000, 1.0, torch.zeros(1)))
+            except HostGoneError:
+                ended.append(step)
+                raise
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(work, range(2), UNWATCHED, CPU, ComputeConfig(at_once=2), nothing)
+    assert len(ended) == 1
 
 
 def test_an_exception_comes_out_and_what_was_not_begun_is_not() -> None:

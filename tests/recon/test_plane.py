@@ -11,6 +11,7 @@ import torch
 
 from tests.doubles.helpers import read_raw
 from untrained_recon.config import Config, ScanConfig, load_config
+from untrained_recon.encoding import Encoding
 from untrained_recon.errors import ConfigError, FitError
 from untrained_recon.metrics import nrmse
 from untrained_recon.physics.operators import fft2, rss_image, to_recon_matrix
@@ -155,6 +156,16 @@ def test_a_fit_that_fails_is_replaced_by_cg_sense_that_says_so(
     assert recon.account.fallback_reason == f"{type(error).__name__}: {error}"
     truth = np.load(small_scan.with_suffix(".truth_white.npy"))[0]
     assert nrmse(recon.magnitude, truth) < 0.5 * nrmse(rss_image(scan[0].ksp, scan[0].encoding), truth)
+
+
+def test_what_is_too_narrow_for_the_network_is_reconstructed_without_it(scan: list[KSpace]) -> None:
+    narrow = np.ascontiguousarray(scan[0].ksp[:, :6])
+    mask = np.ones(narrow.shape[1:], bool)
+    mask[0] = False
+    narrow *= mask
+    encoding = Encoding.of((narrow.shape[1], narrow.shape[2]))
+    recon = reconstruct(KSpace(narrow, mask, narrow, mask, scan[0].index, encoding, None, False), config(), CPU)
+    assert recon.account.fallback_reason.startswith("FitError: a side of 6 pixels is too short for the network")
 
 
 def test_without_maps_the_fallback_is_zero_filled(scan: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:

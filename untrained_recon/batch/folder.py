@@ -54,6 +54,8 @@ class BatchFolder:
             strangers = sorted(found.name for found in folder.path.iterdir() if not found.name.startswith(f".{MARK}."))
             if strangers and not force and not mark.exists():
                 raise RawFileError(f"{path}: holds {strangers[0]} and is no folder of `recon`; name another, or say --force")
+            if not mark.exists() and (theirs := sorted({"images", "logs", "records", *FORMATS}.intersection(strangers))):
+                raise RawFileError(f"{path}: holds {theirs[0]}, whose content would be replaced; name another folder")
             write_text(mark, '{"untrained-recon": "recon"}\n')
         for name in ("images", "logs", "records"):
             make_folder(folder.path / name)

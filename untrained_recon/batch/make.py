@@ -64,8 +64,11 @@ def failed(task: Task, error: Exception) -> Made:
     """What is kept of a scan over which its workers died."""
     folder = BatchFolder(task.folder)
     with folder.claims.take(task.scan.name):
+        known = folder.read(task.scan.name)
+        if known is not None and known != task.before and is_made(task, known):
+            return Made(known, False)  # another process had more luck
         folder.remove_parts(task.scan.name)
-        record = Notes(task, _earlier(task, folder.read(task.scan.name))).record("failed", error)
+        record = Notes(task, _earlier(task, known)).record("failed", error)
         folder.write(record)
     return Made(record, True)
 

@@ -29,7 +29,7 @@ class Notes:
 
     def __init__(self, task: Task, earlier: Record | None = None) -> None:
         self.inputs: tuple[FileState, ...] = earlier.inputs if earlier is not None else ()
-        self._kept = "" if earlier is None else earlier.kept or earlier.started
+        self._earlier = earlier
         self._task = task
         self._images: list[dict[str, Any]] = []
         self._cautions: Counter[str] = Counter()
@@ -51,7 +51,8 @@ class Notes:
 
     def record(self, outcome: Outcome, error: Exception | None) -> Record:
         """All of it."""
-        config = self._task.config
+        config, kept = self._task.config, self._earlier if outcome == "failed" else None
+        images = tuple(sorted(self._images, key=lambda image: tuple(image["counters"].values())))
         return Record(
             name=self._task.scan.name,
             outcome=outcome,
@@ -62,14 +63,14 @@ class Notes:
             config=config.name,
             changes=json.loads(config.changes()),
             version=__version__,
-            images=tuple(sorted(self._images, key=lambda image: tuple(image["counters"].values()))),
-            fallbacks=sum(image["fallback"] for image in self._images),
-            cautions=dict(self._cautions),
-            exports=(),
+            images=images if kept is None else kept.images,
+            fallbacks=sum(image["fallback"] for image in images) if kept is None else kept.fallbacks,
+            cautions=dict(self._cautions) if kept is None else kept.cautions,
+            exports=() if kept is None else kept.exports,
             started=self._started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._start, 3),
             host=socket.gethostname(),
-            kept=self._kept if outcome == "failed" else "",
+            kept="" if kept is None else kept.kept or kept.started,
         )
 
 

@@ -31,7 +31,8 @@ class Record:
         started: When, UTC.
         seconds: Wall time of it all.
         host: On which machine.
-        kept: Where the images that are there are those of an earlier record: when that was started. Else empty.
+        kept: Where the images that are there are those of an earlier record: when that was started. Images, fallbacks, cautions and
+            exports are theirs then; settings and all else are of the attempt that failed. Else empty.
     """
 
     name: str

@@ -40,7 +40,7 @@ def reproduce(
     """
     require_modules(REPORT, "report", "reproduce")
     if not force:
-        require_own_folder(output, TARGETS)
+        require_own_folder(output, [*TARGETS, "unet"])
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.reproduce.context import Context, Reduction
     from untrained_recon.study.reproduce.targets import reproduce as run

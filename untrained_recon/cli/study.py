@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from untrained_recon.study.results import Row
 
 LONGEST_NAME = 100
-STUDY_MARKS = ("data.json", "results.csv")  # in every folder of an evaluation
+STUDY_MARKS = ("data.json", "results.csv", "claims")  # in every folder of an evaluation
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 

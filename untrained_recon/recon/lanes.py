@@ -18,6 +18,7 @@ from typing import TypeVar
 import torch
 
 from untrained_recon.config import ComputeConfig
+from untrained_recon.errors import HostGoneError
 from untrained_recon.recon.demand import available
 from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks.compute import arithmetic
@@ -39,7 +40,7 @@ class Lanes:
 
     def __init__(self, device: torch.device, compute: ComputeConfig) -> None:
         self._device, self._alone = device, compute.at_once == 1
-        self._room = Room(device)
+        self.room = Room(device)
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(compute.at_once):
             self._free.put(number)
@@ -67,7 +68,7 @@ class Lanes:
 
     def _beside(self, work: Callable[[], Made], needed: Callable[[], int]) -> Made:
         IN_LANE.set(True)
-        with self._room.taken(needed()), self._own_stream():
+        with self.room.taken(needed()), self._own_stream():
             return work()
 
     @contextlib.contextmanager
@@ -94,6 +95,11 @@ class Room:
         self._device, self._free = device, 0
         self._promised: list[int] = []
         self._change = threading.Condition()
+
+    def abreast(self) -> int:
+        """How many like the largest of those that have room now there is room for."""
+        with self._change:
+            return max(len(self._promised), self._free // max(1, *self._promised, 1))
 
     @contextlib.contextmanager
     def taken(self, nbytes: int) -> Iterator[None]:
@@ -135,25 +141,32 @@ def side_by_side(
     at_once = 1 if IN_LANE.get() else min(compute.at_once, len(items))
     if at_once == 1:
         return [work(item, part) for item, part in zip(items, watch.parts(len(items)), strict=True)]
-    parts = replace(watch, follow=_one_at_a_time(watch.follow)).parts(len(items), at_once)
-    sharing = threading.Lock()
+    given_up = threading.Event()
+    whole = replace(watch, follow=_one_at_a_time(watch.follow, given_up))
+    numbers, sharing = iter(range(len(items))), threading.Lock()
 
     def begun(item: Item) -> Made:
-        with sharing:
-            part = next(parts)
+        with sharing:  # no more shares than there is room for, or those that wait for it would find no time left
+            part = whole.nth(next(numbers), len(items), min(at_once, lanes.room.abreast()))
         return work(item, part)
 
     with Lanes(device, compute) as lanes:
-        done = [lanes.submit(partial(begun, item), partial(needed, item)) for item in items]
-        return [each.result() for each in done]
+        try:
+            done = [lanes.submit(partial(begun, item), partial(needed, item)) for item in items]
+            return [each.result() for each in done]
+        except BaseException:  # Ctrl-C among them: what is in work is given up at its next step
+            given_up.set()
+            raise
 
 
-def _one_at_a_time(follow: Callback | None) -> Callback | None:
-    if follow is None:
-        return None
+def _one_at_a_time(follow: Callback | None, given_up: threading.Event) -> Callback:
     lock, told = threading.Lock(), follow
 
     def follow_one(progress: Progress) -> bool | None:
+        if given_up.is_set():
+            raise HostGoneError("the images beside this one were given up")
+        if told is None:
+            return None
         with lock:
             return told(progress)
 

@@ -33,6 +33,7 @@ FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for 
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
 WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
+LEAST_SIDE = 7  # pixels; of less (6×200), processes died in PyTorch's backward pass, in 3 of 12 starts
 RUN_AWAY = 4.0  # likewise; a network that was not fitted has about 2
 
 
@@ -193,6 +194,8 @@ def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, wat
     operator, ksp = problem.operator, problem.weighted
     # an estimated level may be too high, and would end the fit too early
     noise = problem.noise if problem.data.prewhitened else 0.0
+    if min(operator.ishape[-2:]) < LEAST_SIDE:
+        raise FitError(f"a side of {min(operator.ishape[-2:])} pixels is too short for the network; it takes {LEAST_SIDE}")
     name, follows, before = f"coil {problem.coil}, run {number}", config.fit.following_iterations, watch.warm_start
 
     def attempt(save_memory: bool) -> FitResult:

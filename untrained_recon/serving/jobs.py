@@ -1,5 +1,7 @@
 """Fits that run beside receiving and sending."""
 
+import threading
+import time
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
@@ -40,6 +42,8 @@ class LocalJobs:
     def __init__(self, device: torch.device, compute: ComputeConfig = ONE_BY_ONE) -> None:
         self._device = device
         self._unwanted = False
+        self._at_once = compute.at_once
+        self._sharing, self._until, self._waiting = threading.Lock(), 0.0, 0
         self._lanes = Lanes(device, compute)
 
     def __enter__(self) -> "LocalJobs":
@@ -50,7 +54,10 @@ class LocalJobs:
         self._lanes.__exit__(kind, error, trace)
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
-        """See :class:`Jobs`."""
+        """See :class:`Jobs`; images side by side share their time: each of n at once has n shares."""
+        with self._sharing:
+            self._until = max(self._until, time.monotonic()) + seconds
+            self._waiting += 1
         return self._lanes.submit(partial(self._reconstruct, data, config, seconds), partial(demand_of, data, config, self._device))
 
     def cancel(self, scan: str) -> None:
@@ -58,7 +65,12 @@ class LocalJobs:
         self._unwanted = True
 
     def _reconstruct(self, data: KSpace, config: Config, seconds: float) -> Reconstruction:
-        return reconstruct_image(data, config, self._device, Watch.of(seconds, self._follow(str(data.index))))
+        follow = self._follow(str(data.index))
+        with self._sharing:
+            share = min(1.0, self._at_once / self._waiting)
+            self._waiting -= 1
+            watch = Watch.of(seconds, follow) if self._at_once == 1 else Watch(self._until, follow).part(share)
+        return reconstruct_image(data, config, self._device, watch)
 
     def _follow(self, image: str) -> Callback:
         log = fit_logger(image)

@@ -60,11 +60,11 @@ class Slot(threading.Thread):
                     warm = self.worker.was_ready
             except Exception:
                 logger.exception("no worker can be started on %s", self.device)
-            self.worker = None
+            self._pause = 0.0 if warm else min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, 2 * self._pause))
+            self.worker = None  # after the pause: between the two it would count as failing
             if self._turns.closed:
                 break
             self.restarts += 1
-            self._pause = 0.0 if warm else min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, 2 * self._pause))
             if self.job is not None and not warm:
                 self._outlived(self.job, "")
             self._turns.pause(self._pause)

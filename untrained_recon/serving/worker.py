@@ -125,11 +125,11 @@ class _Worker:
             self._connection.send_bytes(data)
 
     def _do(self, job: Job, device: str, task: Task) -> None:
-        glimpses = Glimpses()
+        glimpses, shown = Glimpses(), self._shown and not isinstance(job.data, Stack)  # side by side, they would be mixed up
 
         def step(progress: Any) -> None:
             self._steps += 1
-            if self._shown and (glimpse := glimpses.of(progress)) is not None:
+            if shown and (glimpse := glimpses.of(progress)) is not None:
                 self.send(glimpse)
             if self._cancelled == job.number:
                 raise HostGoneError("the host left before its image was made")

@@ -18,7 +18,7 @@ from untrained_recon.masks import Sampling
 from untrained_recon.output import make_folder
 from untrained_recon.study.case import Case, Scored, Scorer, Source, failure, score
 from untrained_recon.study.folding import folded_name
-from untrained_recon.study.identity import require_same
+from untrained_recon.study.identity import claims_of, require_same
 from untrained_recon.study.results import RESULTS, SCORES, Key, ResultsFile, Row
 from untrained_recon.study.scores import completed
 from untrained_recon.workers.share import Engine, one_by_one, share_out
@@ -168,7 +168,8 @@ def opened(path: Path, plan: Plan, share: float = 1.0) -> AbstractContextManager
 
 def _complete(results: ResultsFile, folder: Path) -> None:
     """Give rows of an earlier version the scores that it did not have; those whose images are gone are of no use any more."""
-    results.widen()
+    with claims_of(folder).take("data"):  # one at a time: what another one appends meanwhile would be lost
+        results.widen()
     for row in list(results.rows()):
         if not row.error and not row.scores.keys() >= set(SCORES):
             try:

@@ -134,8 +134,11 @@ class ResultsFile:
         try:
             with self.path.open(newline="", encoding="utf-8") as f:
                 before = csv.DictReader(f)
-                if list(before.fieldnames or ()) == columns or not set(before.fieldnames or ()) <= set(columns):
-                    return
+                found = list(before.fieldnames or ())
+                if found == columns or not set(columns[: len(dataclasses.fields(Key))]) <= set(found):
+                    return  # reading it will tell what is wrong, if anything is
+                if newer := sorted(set(found).difference(columns)):
+                    raise RawFileError(f"{self.path}: has {newer[0]!r}, which this version does not know; name another folder")
                 writer = csv.DictWriter(text, columns, restval="")
                 writer.writeheader()
                 writer.writerows(before)

@@ -79,7 +79,11 @@ class Watch:
         Where several of them are done at once, each has as many shares.
         """
         for done in range(n):
-            yield replace(self.part(min(1.0, at_once / (n - done))), follow=self._among(done, n))
+            yield self.nth(done, n, at_once)
+
+    def nth(self, done: int, n: int, at_once: int = 1) -> "Watch":
+        """The next of :meth:`parts`, where so many of them have been begun."""
+        return replace(self.part(min(1.0, at_once / (n - done))), follow=self._among(done, n))
 
     @property
     def followed(self) -> bool:
