@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.doubles.helpers import read_raw
 from untrained_recon.config import Config
 from untrained_recon.errors import ConfigError, HostGoneError, NonFiniteError
+from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.methods import CPU
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.serving.jobs import LocalJobs
@@ -185,6 +187,29 @@ def test_fits_of_this_process_are_given_up_when_nobody_wants_them(small_scan: Pa
         threading.Timer(0.3, jobs.cancel, ["scan"]).start()
         with pytest.raises(HostGoneError):
             running.result(60)
+
+
+def test_images_side_by_side_have_the_time_of_both(small_scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, lefts = threading.Barrier(3), []
+
+    def timed(data: KSpace, config: Config, device: torch.device, watch: Watch) -> None:
+        lefts.append(watch.left())
+
+    def no_room(*_: object) -> int:
+        both.wait(60)  # until both images are submitted
+        return 0
+
+    monkeypatch.setattr("untrained_recon.serving.jobs.reconstruct_image", timed)
+    monkeypatch.setattr("untrained_recon.serving.jobs.demand_of", no_room)
+    xml, acquisitions = read_raw(small_scan)
+    session = Session(xml, {**QUICK, "compute.at_once": "2"})
+    (data, *_) = session.assemble([acquisitions])
+    with LocalJobs(CPU, session.config.compute) as jobs:
+        images = [jobs.submit("scan", data, session.config, 500.0) for _ in "ab"]
+        both.wait(60)
+        for image in images:
+            image.result(60)
+    assert all(900 < left <= 1000 for left in lefts)
 
 
 def test_fits_of_this_process_may_be_side_by_side(small_scan: Path) -> None:

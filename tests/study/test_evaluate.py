@@ -175,6 +175,17 @@ def test_results_of_an_earlier_version_get_the_scores_that_they_lack(files: Path
     assert [row.scores.keys() for row in ResultsFile(path).rows()] == [set(SCORES)] * len(rows)
 
 
+def test_results_of_a_later_version_are_left_alone(files: Path, tmp_path: Path) -> None:
+    evaluate(plan(files), tmp_path, CPU)
+    later = pandas.read_csv(tmp_path / RESULTS)
+    later.insert(5, "sharpness", 1.0)
+    later.to_csv(tmp_path / RESULTS, index=False)
+    before = (tmp_path / RESULTS).read_bytes()
+    with pytest.raises(RawFileError, match="has 'sharpness', which this version does not know"):
+        evaluate(plan(files), tmp_path, CPU)
+    assert (tmp_path / RESULTS).read_bytes() == before
+
+
 def scored(values: list[float], method: str = "x") -> pandas.DataFrame:
     return pandas.DataFrame({"volume": map(str, range(len(values))), "item": 0, "sampling": "s", "method": method, "psnr": values})
 
