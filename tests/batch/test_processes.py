@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.doubles.cluster import kill_a_busy_worker
 from untrained_recon.batch.run import Progress, reconstruct_files
 from untrained_recon.config import load_config
 from untrained_recon.errors import UnreachableError
@@ -126,12 +127,8 @@ def test_a_worker_of_dask_that_is_killed_costs_nothing(data: Path) -> None:
         def follow(progress: Progress) -> None:
             if killed:
                 return
-            with distributed.Client(cluster) as client:
-                busy = next(address for address, keys in client.processing().items() if keys)
-            worker = next(worker for worker in cluster.workers.values() if worker.worker_address == busy)
             before.update({path.stem: (out / "images" / f"{path.stem}.h5").stat().st_mtime_ns for path in records(data)})
-            killed.append(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
+            killed.append(kill_a_busy_worker(cluster))
 
         found = reconstruct_files(
             [data], out, load_config("fast", SLOW), partial(on_dask, cluster.scheduler_address), follow=follow

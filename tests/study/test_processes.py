@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.doubles.cluster import kill_a_busy_worker
 from untrained_recon.config import load_config
 from untrained_recon.masks import Sampling
 from untrained_recon.phantom.head import coil_maps, head
@@ -92,11 +93,7 @@ def test_a_worker_of_dask_that_is_killed_changes_nothing(plan: Plan, tmp_path: P
         def follow(row: Row) -> None:
             if killed:
                 return
-            with distributed.Client(cluster) as client:
-                busy = next(address for address, keys in client.processing().items() if keys)
-            worker = next(worker for worker in cluster.workers.values() if worker.worker_address == busy)
-            killed.append(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
+            killed.append(kill_a_busy_worker(cluster))
 
         evaluate(good, tmp_path / "shared", CPU, follow, engine=partial(on_dask, cluster.scheduler_address))
     assert killed

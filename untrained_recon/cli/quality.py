@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from untrained_recon.cli.bar import Bar
 from untrained_recon.cli.options import command_line, force_option
-from untrained_recon.cli.study import FOLDER, STUDY_MARKS, row_line
+from untrained_recon.cli.study import FOLDER, STUDY_MARKS, row_line, volumes_of
 from untrained_recon.cli.workers import engine_of, worker_options
 from untrained_recon.errors import EvaluationError
 from untrained_recon.extras import REPORT, require_modules
@@ -100,7 +100,6 @@ def bench_quality_command(
     from untrained_recon.bench.quality import contenders
     from untrained_recon.bench.quality.contest import compare
     from untrained_recon.bench.quality.page import write_page
-    from untrained_recon.files.open import find_volumes
     from untrained_recon.masks import Sampling
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.evaluate import Plan
@@ -109,9 +108,7 @@ def bench_quality_command(
     if not force:
         require_own_folder(output, STUDY_MARKS)
     engine = engine_of(devices, workers, dask, slurm, output.resolve() / "slurm", "bench quality")
-    paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
-    if engine is not None:
-        paths = [path.absolute() for path in paths]  # workers may have other folders to be in
+    paths = volumes_of(data, engine)
     samplings = [Sampling(pattern, accel, acs, seed) for pattern in patterns for accel in accels for seed in seeds]
     budget = None if quick and not budget_s else budget_s
     methods = contenders.contenders(budget, network_only, contenders.FACTORS[:: 2 if quick else 1])

@@ -1,5 +1,6 @@
 """Commands for studies: comparing methods on fully sampled data."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -16,6 +17,7 @@ from untrained_recon.output import require_own_folder
 if TYPE_CHECKING:
     from untrained_recon.config import Config
     from untrained_recon.study.results import Row
+    from untrained_recon.workers.share import Engine
 
 LONGEST_NAME = 100
 STUDY_MARKS = ("data.json", "results.csv", "claims")  # in every folder of an evaluation
@@ -125,7 +127,6 @@ def evaluate(
     Several commands may work on the same OUTPUT. Ctrl-C ends it with status 130 and keeps what is done.
     """
     require_modules(REPORT, "report", "evaluate")
-    from untrained_recon.files.open import find_volumes
     from untrained_recon.masks import Sampling
     from untrained_recon.recon.plane import pick_device
     from untrained_recon.study.evaluate import Plan, earlier
@@ -136,9 +137,7 @@ def evaluate(
     if not force:
         require_own_folder(output, STUDY_MARKS)
     engine = engine_of(devices, workers, dask, slurm, output.resolve() / "slurm", "evaluate")
-    paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
-    if engine is not None:
-        paths = [path.absolute() for path in paths]  # workers may have other folders to be in
+    paths = volumes_of(data, engine)
     samplings = [Sampling(pattern, accel, acs, seed, kept) for pattern in patterns for accel in accels for seed in seeds]
     plan = Plan(paths, parse_methods(methods), samplings, slices, resolution)
     device = pick_device(devices[0] if devices else "auto")
@@ -181,6 +180,14 @@ def parse_method(text: str) -> "tuple[str, Config]":
     if not source and name in get_args(Method) and name not in preset_names():
         source, settings = DEFAULT_PRESET, [f"recon.method={name}", *settings]
     return name, load_config(source or name, parse_assignments(tuple(settings)))
+
+
+def volumes_of(data: Iterable[Path], engine: "Engine | None") -> list[Path]:
+    """The files that are named and those of the folders; by whole paths for workers, which may be in other folders."""
+    from untrained_recon.files.open import find_volumes
+
+    paths = [path for given in data for path in (find_volumes(given) if given.is_dir() else [given])]
+    return paths if engine is None else [path.absolute() for path in paths]
 
 
 def row_line(row: "Row") -> str:

@@ -73,7 +73,7 @@ def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> t
         logger.info("%s: %d more steps, error of unseen samples %.4g, change %.3g", problem.data.index, done, unseen, change)
         if change < SETTLED:
             break
-    return problem, (_moved(first_img, first, problem) + img) / 2 if done else img, done
+    return problem, (_moved(first_img, first, problem) + img) / 2, done
 
 
 def _moved(img: Tensor, before: Problem, after: Problem) -> Tensor:
