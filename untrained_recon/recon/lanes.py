@@ -18,7 +18,6 @@ from typing import TypeVar
 import torch
 
 from untrained_recon.config import ComputeConfig
-from untrained_recon.errors import HostGoneError
 from untrained_recon.recon.demand import available
 from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks.compute import arithmetic
@@ -141,11 +140,12 @@ def side_by_side(
     at_once = 1 if IN_LANE.get() else min(compute.at_once, len(items))
     if at_once == 1:
         return [work(item, part) for item, part in zip(items, watch.parts(len(items)), strict=True)]
-    given_up = threading.Event()
-    whole = replace(watch, follow=_one_at_a_time(watch.follow, given_up))
+    stopped = threading.Event()
+    whole = replace(watch, follow=_one_at_a_time(watch.follow), given_up=lambda: stopped.is_set() or watch.given_up())
     numbers, sharing = iter(range(len(items))), threading.Lock()
 
     def begun(item: Item) -> Made:
+        whole.heed()  # it may have waited for memory
         with sharing:  # no more shares than there is room for, or those that wait for it would find no time left
             part = whole.nth(next(numbers), len(items), min(at_once, lanes.room.abreast()))
         return work(item, part)
@@ -155,18 +155,16 @@ def side_by_side(
             done = [lanes.submit(partial(begun, item), partial(needed, item)) for item in items]
             return [each.result() for each in done]
         except BaseException:  # Ctrl-C among them: what is in work is given up at its next step
-            given_up.set()
+            stopped.set()
             raise
 
 
-def _one_at_a_time(follow: Callback | None, given_up: threading.Event) -> Callback:
+def _one_at_a_time(follow: Callback | None) -> Callback | None:
+    if follow is None:
+        return None
     lock, told = threading.Lock(), follow
 
     def follow_one(progress: Progress) -> bool | None:
-        if given_up.is_set():
-            raise HostGoneError("the images beside this one were given up")
-        if told is None:
-            return None
         with lock:
             return told(progress)
 

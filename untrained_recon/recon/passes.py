@@ -64,7 +64,7 @@ def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> t
         seen, best = _without(after.operator, held), _Best(after, held, watch)
         with arithmetic(config.compute, img.device):
             followed = replace(watch, follow=best)
-            found = refine(seen, after.ksp * seen.mask, start, after.prior(), after.error, STEPS, followed, first=FIRST)
+            found = refine(seen, after.ksp * seen.mask, start, after.prior(), after.error, STEPS, followed, first=FIRST, look=1)
         done += found.iterations
         if found.stop_reason != DISCREPANCY or best.img is None or best.error >= unseen:
             break

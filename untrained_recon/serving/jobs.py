@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Protocol
@@ -10,9 +11,8 @@ from typing import Protocol
 import torch
 
 from untrained_recon.config import ComputeConfig, Config
-from untrained_recon.errors import HostGoneError
 from untrained_recon.recon.demand import demand_of
-from untrained_recon.recon.fit.watch import Callback, Progress, Watch
+from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.lanes import Lanes
 from untrained_recon.recon.volume import reconstruct_image
 from untrained_recon.serving.progress import fit_logger
@@ -65,19 +65,9 @@ class LocalJobs:
         self._unwanted = True
 
     def _reconstruct(self, data: KSpace, config: Config, seconds: float) -> Reconstruction:
-        follow = self._follow(str(data.index))
         with self._sharing:
             share = min(1.0, self._at_once / self._waiting)
             self._waiting -= 1
-            watch = Watch.of(seconds, follow) if self._at_once == 1 else Watch(self._until, follow).part(share)
+            watch = Watch.of(seconds) if self._at_once == 1 else Watch(self._until).part(share)
+        watch = replace(watch, follow=fit_logger(str(data.index)), given_up=lambda: self._unwanted)
         return reconstruct_image(data, config, self._device, watch)
-
-    def _follow(self, image: str) -> Callback:
-        log = fit_logger(image)
-
-        def follow(progress: Progress) -> None:
-            if self._unwanted:
-                raise HostGoneError("nobody waits for the image any more")
-            log(progress)
-
-        return follow

@@ -13,10 +13,8 @@ from untrained_recon.errors import FitError
 from untrained_recon.physics.operators import CoilFourier, Sense
 from untrained_recon.recon.fit.optimisers import StepSizes, build_optimiser
 from untrained_recon.recon.fit.recorded import recorded
-from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
+from untrained_recon.recon.fit.watch import LOOK, UNWATCHED, Progress, Watch
 from untrained_recon.recon.networks import ImageGenerator, to_complex
-
-LOOK = {"cpu": 1, "cuda": 10}  # iterations from look to look whether the fit is to end; to look is to wait for a GPU
 
 FINISHED, DISCREPANCY, OUT_OF_TIME, CALLBACK = "iterations", "discrepancy", "time budget", "callback"
 
@@ -67,7 +65,7 @@ def fit(
 
     Returns:
         The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
-        early, its image. On a GPU a fit may end :data:`LOOK` iterations late.
+        early, its image. On a GPU a fit may end :data:`~untrained_recon.recon.fit.watch.LOOK` iterations late.
 
     Raises:
         FitError: The loss became NaN or infinite.

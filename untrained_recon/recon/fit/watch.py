@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from untrained_recon.errors import HostGoneError
 from untrained_recon.recon.fit.warm_start import Neighbour
+
+LOOK = {"cpu": 1, "cuda": 10}  # iterations from look to look whether to end, and at who follows; to look is to wait for a GPU
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,11 @@ class Progress:
 
 
 Callback = Callable[[Progress], bool | None]
-"""Called after every iteration, of a fit on a GPU after every few; returning False ends the stage with the image at hand."""
+"""Called after every iteration, on a GPU after every few; returning False ends the stage with the image at hand."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,13 @@ class Watch:
         deadline: When it is to end, by the monotonic clock; infinite for whenever it is ready.
         follow: Follows and may stop the fits and refinements.
         warm_start: The networks of the plane before, to start from; takes those of this one.
+        given_up: Whether nobody wants the result any more; asked where the time is, so that nothing waits for a GPU.
     """
 
     deadline: float = math.inf
     follow: Callback | None = None
     warm_start: Neighbour | None = None
+    given_up: Callable[[], bool] = _never
 
     @classmethod
     def of(cls, seconds: float | None, follow: Callback | None = None) -> "Watch":
@@ -57,9 +66,19 @@ class Watch:
         """Whether there is a deadline."""
         return math.isfinite(self.deadline)
 
+    def heed(self) -> None:
+        """Raise HostGoneError where it was given up."""
+        if self.given_up():
+            raise HostGoneError("given up, as nobody waits for it any more")
+
     def left(self) -> float:
-        """Seconds to the deadline; negative after it."""
+        """Seconds to the deadline; negative after it. Raises HostGoneError where it was given up."""
+        self.heed()
         return self.deadline - time.monotonic()
+
+    def unhurried(self) -> "Watch":
+        """The same without a deadline, and nobody follows: it may be given up, and that is all."""
+        return Watch(given_up=self.given_up)
 
     def passed(self) -> bool:
         """Whether no time is left."""
@@ -91,7 +110,8 @@ class Watch:
         return self.follow is not None
 
     def stops(self, progress: Progress) -> bool:
-        """Tell the follower, and whether it asks to stop."""
+        """Tell the follower, and whether it asks to stop. Raises HostGoneError where it was given up."""
+        self.heed()
         return self.follow is not None and self.follow(progress) is False
 
     def _among(self, done: int, n: int) -> Callback | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from untrained_recon.physics.operators import CoilFourier, Sense
 from untrained_recon.recon.fit.held_out import held_out_error
 from untrained_recon.recon.fit.loop import CALLBACK, DISCREPANCY, OUT_OF_TIME
-from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
+from untrained_recon.recon.fit.watch import LOOK, UNWATCHED, Progress, Watch
 from untrained_recon.recon.refine.prior import Prior
 
 FIRST_PASS = 45  # steps; what follows is :mod:`untrained_recon.recon.passes`
@@ -49,6 +49,7 @@ def refine(
     watch: Watch = UNWATCHED,
     held: Tensor | None = None,
     first: float = FIRST,
+    look: int | None = None,
 ) -> Refined:
     """Accelerated proximal gradient steps on ``½ ‖A x - y‖²`` with the filter as the proximal map.
 
@@ -67,13 +68,15 @@ def refine(
         watch: Time for them, and who follows.
         held: bool ``(n_y, n_x)``, samples to hold out at first, see :func:`~untrained_recon.recon.fit.held_out.held_out`.
         first: The first threshold, in units of ``error``.
+        look: Steps from call to call of whoever follows; None for :data:`~untrained_recon.recon.fit.watch.LOOK`, by the device.
     """
     start, seconds, split = time.monotonic(), max(watch.left(), LEAST_S), 1.0 if held is None else FALLING
     seen = None if held is None else ~held
     norm, energy = float(operator.mask.max()) ** 2, ksp.abs().square().sum()
     state, held_error, stop_reason, iteration = _State(img), math.nan, DISCREPANCY, 0
-    longest = 0.0
+    longest, look = 0.0, look or LOOK[ksp.device.type]
     for iteration in range(iterations):
+        watch.heed()
         begun = time.monotonic()
         elapsed = (begun - start + longest) / seconds  # at the end of this step
         done = min(max(iteration / max(iterations - 1, 1), elapsed), 1.0)
@@ -86,7 +89,7 @@ def refine(
         residual = residual if seen is None else residual * seen
         step = state.ahead - operator.adjoint(residual) / norm
         state.move(prior(step, error * _threshold(done, split, first)))
-        if watch.followed:
+        if watch.followed and ((iteration + 1) % look == 0 or iteration + 1 == iterations):
             loss = float(residual.abs().square().sum() / energy)
             if watch.stops(Progress("refine", iteration + 1, iterations, loss, state.img)):
                 stop_reason = CALLBACK
