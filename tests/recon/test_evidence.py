@@ -154,14 +154,14 @@ def test_fewer_replicas_are_made_where_time_is_short(data: KSpace, monkeypatch: 
     now = 0.0
     monkeypatch.setattr("untrained_recon.recon.evidence.time.monotonic", lambda: now)
 
-    def again(ksp: torch.Tensor) -> torch.Tensor:
+    def again(ksp: torch.Tensor, _: Watch) -> torch.Tensor:
         nonlocal now
         now += 1  # a replica takes a second
         return to_recon_matrix(ksp, data.encoding)
 
     def make(seconds: float) -> EvidenceMap:
         ksp = torch.from_numpy(data.ksp)
-        return noise_map(again, data, ksp, 8, 0, Watch.of(seconds))
+        return noise_map(again, data, ksp, config(evidence__replicas="8"), Watch.of(seconds))
 
     assert make(20.0).note == "8 replicas, noise level known, 1"
     assert make(6.5).note == "6 (of 8, for want of time) replicas, noise level known, 1"
@@ -210,11 +210,11 @@ def test_coils_without_signal_get_no_noise(data: KSpace) -> None:
     dead[0] = 0
     seen: list[torch.Tensor] = []
 
-    def again(ksp: torch.Tensor) -> torch.Tensor:
+    def again(ksp: torch.Tensor, _: Watch) -> torch.Tensor:
         seen.append(ksp)
         return ksp
 
-    noise_map(again, data, dead, 4, 0, UNWATCHED)
+    noise_map(again, data, dead, config(evidence__replicas="4"), UNWATCHED)
     assert not seen[0][0].any()
     assert torch.equal(seen[0][1] != 0, torch.from_numpy(data.mask))
     assert not torch.equal(rss(seen[0]), rss(seen[1]))

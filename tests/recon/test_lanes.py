@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import untrained_recon as ur
 from untrained_recon.bench.fits import Case, phantom
 from untrained_recon.config import ComputeConfig, Config, load_config
 from untrained_recon.errors import FitError, HostGoneError
+from untrained_recon.recon import evidence, untrained
 from untrained_recon.recon import lanes as side
-from untrained_recon.recon import untrained
+from untrained_recon.recon.evidence import Again, noise_map
 from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
 from untrained_recon.recon.lanes import Lanes, Room, side_by_side
 from untrained_recon.recon.run import Problem, Run, run
 from untrained_recon.recon.volume import reconstruct_images
-from untrained_recon.types import KSpace, Reconstruction
+from untrained_recon.types import EvidenceMap, KSpace, Reconstruction
 
 CPU, GIB = torch.device("cpu"), 1 << 30
 TIMEOUT_S = 60.0
@@ -116,6 +118,83 @@ def test_a_callback_is_called_by_one_image_at_a_time_and_may_end_each(slices: li
     found = images(slices, config(3), Watch(follow=follow))
     assert {one.account.stop_reason for one in found} == {"callback"}
     assert len(seen) < 3 * 8
+
+
+@pytest.mark.parametrize("changes", [{}, {"recon__mode": "coils"}, {"recon__method": "zero-filled"}], ids=str)
+def test_replicas_of_the_noise_are_made_side_by_side_and_are_the_same(slices: list[KSpace], changes: dict[str, str]) -> None:
+    (one,), (other,) = (images(slices[:1], config(at_once, evidence__replicas="6", **changes)) for at_once in (1, 4))
+    assert one.noise is not None
+    assert other.noise is not None
+    assert one.noise.pixels is not None, one.noise.note
+    assert one.noise.note == other.noise.note
+    np.testing.assert_array_equal(one.noise.pixels, other.noise.pixels)
+    assert (one.noise.pixels > 0).any()
+
+
+def replicated(data: KSpace, again: Again, watch: Watch = UNWATCHED, at_once: int = 4, replicas: int = 8) -> EvidenceMap:
+    return noise_map(again, data, torch.from_numpy(data.ksp), config(at_once, evidence__replicas=str(replicas)), watch)
+
+
+def test_replicas_are_begun_together_and_one_that_fails_is_the_reason(slices: list[KSpace]) -> None:
+    meeting, names = threading.Barrier(4), set()
+
+    def again(ksp: Tensor, _: Watch) -> Tensor:
+        names.add(threading.current_thread().name)
+        meeting.wait(TIMEOUT_S)
+        return ksp
+
+    assert replicated(slices[0], again).pixels is not None
+    assert len(names) == 4
+
+    def fails(_ksp: Tensor, _: Watch) -> Tensor:
+        raise RuntimeError("device lost")
+
+    with pytest.raises(RuntimeError, match="device lost"):
+        replicated(slices[0], fails)
+
+
+def test_replicas_side_by_side_are_as_many_as_time_allows(slices: list[KSpace]) -> None:
+    def again(ksp: Tensor, watch: Watch) -> Tensor:
+        assert not watch.limited  # what is repeated does not depend on the time
+        time.sleep(0.2)
+        return ksp
+
+    assert replicated(slices[0], again, Watch.of(0.0)).pixels is None
+    assert "fewer than 4 replicas" in replicated(slices[0], again, Watch.of(0.3), at_once=2, replicas=60).note
+    found = replicated(slices[0], again, Watch.of(1.5), replicas=60)
+    assert found.pixels is not None
+    assert "of 60, for want of time" in found.note
+
+
+def test_replicas_no_more_than_there_is_memory_for(slices: list[KSpace], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side, "available", lambda _: 3 * GIB)
+    monkeypatch.setattr(evidence, "replica_demand", lambda *_: 2 * GIB)
+    inside = threading.Lock()
+
+    def again(ksp: Tensor, _: Watch) -> Tensor:
+        assert inside.acquire(blocking=False)
+        time.sleep(0.01)
+        inside.release()
+        return ksp
+
+    assert replicated(slices[0], again).pixels is not None
+
+
+def test_replicas_that_nobody_waits_for_are_given_up(slices: list[KSpace]) -> None:
+    given_up = threading.Event()
+    seen = []
+
+    def again(ksp: Tensor, watch: Watch) -> Tensor:
+        seen.append(1)
+        given_up.set()
+        watch.heed()
+        return ksp
+
+    for at_once in (1, 4):
+        given_up.clear()
+        with pytest.raises(HostGoneError):
+            replicated(slices[0], again, Watch(given_up=given_up.is_set), at_once)
+    assert len(seen) < 8
 
 
 def test_time_is_shared_by_those_that_wait() -> None:

@@ -90,20 +90,38 @@ def image_demand(config: Config, n_coils: int, shape: tuple[int, int], device: t
         shape: Matrix ``(n_y, n_x)`` of the image, or of a plane of it.
         device: Where it is to be made.
     """
-    n_coils = min(n_coils, config.maps.max_coils)
-    n_sets = AUTO_SETS if config.maps.sets == "auto" else config.maps.sets
-    n_images, fitted = {"maps": (n_sets, n_coils), "coils": (n_coils, n_coils), "separate": (1, 1)}[config.recon.mode]
-    stages = [filter_bytes(2 * n_images, shape, device) if config.refine.iterations else 0]
-    held = SAMPLES * SAMPLE_BYTES * n_coils * math.prod(shape)
+    n_coils, n_sets, n_images, fitted = _counts(config, n_coils)
+    stages = [0]
     if config.recon.mode == "maps":
         stages.append(maps_bytes(n_coils, shape, n_sets, device))
-        held += MAPS * SAMPLE_BYTES * n_sets * n_coils * math.prod(shape)
     if config.recon.method == "network":
         network = build_network(config.network, 2 * n_images, shape, torch.Generator().manual_seed(0))
         network.bf16 = precision(config.compute, device) == "bf16"
         needed = demand(network, CoilFourier(torch.ones(shape, dtype=torch.bool), fitted))
         stages.append(needed.usual)
-    return BASE + held + max(stages)
+    return max(replica_demand(config, n_coils, shape, device), BASE + _held(config, n_coils, shape) + max(stages))
+
+
+def replica_demand(config: Config, n_coils: int, shape: tuple[int, int], device: torch.device) -> int:
+    """Bytes that a refinement of an image takes, with its samples and maps; arguments as :func:`image_demand`."""
+    _, _, n_images, _ = _counts(config, n_coils)
+    filtered = filter_bytes(2 * n_images, shape, device) if config.refine.iterations else 0
+    return BASE + _held(config, n_coils, shape) + filtered
+
+
+def _held(config: Config, n_coils: int, shape: tuple[int, int]) -> int:
+    """Bytes of samples and maps."""
+    n_coils, n_sets, _, _ = _counts(config, n_coils)
+    copies = SAMPLES + MAPS * n_sets if config.recon.mode == "maps" else SAMPLES
+    return copies * SAMPLE_BYTES * n_coils * math.prod(shape)
+
+
+def _counts(config: Config, n_coils: int) -> tuple[int, int, int, int]:
+    """Coils that count, sets of maps, and the images and coils of a fit."""
+    n_coils = min(n_coils, config.maps.max_coils)
+    n_sets = AUTO_SETS if config.maps.sets == "auto" else config.maps.sets
+    images, coils = {"maps": (n_sets, n_coils), "coils": (n_coils, n_coils), "separate": (1, 1)}[config.recon.mode]
+    return n_coils, n_sets, images, coils
 
 
 def demand_of(data: KSpace, config: Config, device: torch.device) -> int:

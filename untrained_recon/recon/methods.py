@@ -70,11 +70,11 @@ def solve_without_network(data: KSpace, config: Config, reason: str, device: tor
 
 
 def _transformed(data: KSpace, ksp: Tensor, method: str) -> Solution:
-    def again(ksp: Tensor) -> Tensor:
+    def again(ksp: Tensor, _: Watch) -> Tensor:
         return to_recon_matrix(ifft2(ksp), data.encoding)
 
     cautions = () if method == "empty" else tuple(aliasing(data, False, False))
-    return Solution(again(ksp), None, Account(method), cautions=cautions, again=again)
+    return Solution(again(ksp, UNWATCHED), None, Account(method), cautions=cautions, again=again)
 
 
 def _conventional(data: KSpace, config: Config, method: str, reason: str, device: torch.device) -> Solution:
@@ -102,7 +102,7 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str, device
         mps=mps.cpu(),
         account=Account(method, reason, stop_reason=FALLBACK if reason else NOTHING, map_sets=1),
         cautions=cautions,
-        again=lambda ksp: delivered(solved(ksp.to(where)), ksp.to(where)),
+        again=lambda ksp, _: delivered(solved(ksp.to(where)), ksp.to(where)),
     )
 
 
@@ -117,10 +117,10 @@ def _with_unet(data: KSpace, ksp: Tensor, weights: Path) -> Solution:
     """The trained U-net sees the magnitude of the delivered matrix, as in its training; coils keep their share and phase."""
     network = load_unet(weights).to(ksp.device)
 
-    def again(ksp: Tensor) -> Tensor:
+    def again(ksp: Tensor, _: Watch) -> Tensor:
         coil_imgs = to_recon_matrix(ifft2(ksp), data.encoding)
         magnitude = rss(coil_imgs)
         improved = torch.from_numpy(unet_reconstruct(network, magnitude.cpu().numpy())).to(ksp.device)
         return coil_imgs * (improved.clamp(min=0) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny))
 
-    return Solution(again(ksp), None, Account("unet"), cautions=tuple(aliasing(data, False, False)), again=again)
+    return Solution(again(ksp, UNWATCHED), None, Account("unet"), cautions=tuple(aliasing(data, False, False)), again=again)

@@ -9,7 +9,7 @@ import torch
 
 from untrained_recon.cautions import Caution, distinct
 from untrained_recon.config import Config
-from untrained_recon.errors import CalibrationError, ConfigError, FitError, ReconError
+from untrained_recon.errors import CalibrationError, ConfigError, FitError, HostGoneError, ReconError
 from untrained_recon.physics.maps import low_resolution_maps
 from untrained_recon.physics.operators import rss, to_recon_matrix
 from untrained_recon.recon.evidence import noise_map, spread, undetermined_map
@@ -74,13 +74,15 @@ def _with_evidence(recon: Reconstruction, data: KSpace, solution: Solution, conf
     def attempt(make: Callable[[], EvidenceMap]) -> EvidenceMap:
         try:
             return make()
+        except HostGoneError:
+            raise
         except (ReconError, RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
             logger.warning("%s: a map is missing", data.index, exc_info=error)
             return EvidenceMap(None, f"{type(error).__name__}: {error}")
 
     def noise() -> EvidenceMap:
         ksp = torch.from_numpy(data.ksp).to(solution.coil_imgs.device)
-        return noise_map(solution.again, data, ksp, config.evidence.replicas, config.seed, watch)
+        return noise_map(solution.again, data, ksp, config, watch)
 
     if config.evidence.spread:
         recon = replace(recon, spread=attempt(lambda: spread(solution.alone())))

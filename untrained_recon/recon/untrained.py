@@ -128,7 +128,7 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
     maps, problems, delivered = task.maps, task.problems, task.delivered
 
     def conventional(reason: str) -> Solution:
-        def again(ksp: Tensor) -> Tensor:
+        def again(ksp: Tensor, _: Watch) -> Tensor:
             coils = torch.split(ksp, [len(problem.ksp) for problem in problems])
             return delivered([replace(one, ksp=coil).conventional() for one, coil in zip(problems, coils, strict=True)], ksp)
 
@@ -158,10 +158,10 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
     if all(one.account.refinement_stop == DISCREPANCY for one in flat):
         last, imgs, more = task.refined_on(imgs, config, watch)
 
-    def again(ksp: Tensor) -> Tensor:
+    def again(ksp: Tensor, unhurried: Watch) -> Tensor:
         coils = torch.split(ksp, [len(problem.ksp) for problem in last.problems])
         solved = zip(last.problems, imgs, coils, strict=True)
-        return last.delivered([refined_again(problem, img, config.refine.iterations, coil) for problem, img, coil in solved], ksp)
+        return last.delivered([refined_again(problem, img, config, coil, unhurried) for problem, img, coil in solved], ksp)
 
     fitted = Account.merged([one.account for one in flat])
     account = replace(
