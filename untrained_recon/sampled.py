@@ -54,6 +54,15 @@ def plane_axis(mask: BoolArray) -> int:
     return X
 
 
+def plane_shape(mask: BoolArray) -> tuple[int, int]:
+    """Matrix ``(n_y, n_x)`` of an image, or of the planes that a volume is taken apart into."""
+    shape = mask.shape
+    if len(shape) == 3:
+        axis = plane_axis(mask)
+        shape = (*shape[:axis], *shape[axis + 1 :])
+    return shape[0], shape[1]
+
+
 def ellipse(n_y: int, n_x: int) -> BoolArray:
     """The ellipse that encloses the middle of every edge of a matrix: bool ``(n_y, n_x)``, True within."""
     y, x = ((np.arange(n) - n // 2) / ((n + 1) / 2) for n in (n_y, n_x))

@@ -196,7 +196,15 @@ def test_simulate_and_inspect(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5", "scan.mask.npy", "scan.truth.npy", "scan.truth_white.npy"]
     done = untrained_recon("inspect", raw)
     assert done.returncode == 0, done.stderr
-    for text in ("3 coils x 80 samples", "2048 samples", "2 slice", "80 x 48 (x, y), readout oversampling 2", "ACS 1", "embedded"):
+    for text in (
+        "3 coils x 80 samples",
+        "2048 samples",
+        "2 slice",
+        "80 x 48 (x, y), readout oversampling 2",
+        "ACS 1",
+        "embedded",
+        "GiB",
+    ):
         assert text in done.stdout
     bad = untrained_recon("simulate", "-o", raw, "--shape", "48")
     assert bad.returncode == 2

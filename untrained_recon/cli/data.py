@@ -99,14 +99,20 @@ def simulate(output: Path, force: bool, **settings: object) -> None:
 @group_option
 def inspect(raw: Path, group: str) -> None:
     """Summarise RAW; the exit status is not 0 when it could not be reconstructed."""
+    from untrained_recon.config import DEFAULT_PRESET, load_config
     from untrained_recon.files.convert import as_raw
     from untrained_recon.files.inspection import inspect as run
+    from untrained_recon.recon.outlook import Outlook
+    from untrained_recon.recon.plane import pick_device
 
     with as_raw(raw) as path:
         summary = run(path, group)
     table = Table(title=str(raw), show_header=False, title_justify="left")
     for label, text in summary.facts:
         table.add_row(label, text)
+    config = load_config(DEFAULT_PRESET)
+    for size in sorted(summary.sizes):
+        table.add_row("memory", f"{Outlook.of(config, *size, pick_device('auto')).text} (by the settings of {DEFAULT_PRESET})")
     for remark in summary.remarks:
         table.add_row("note", remark)
     for problem in summary.problems:

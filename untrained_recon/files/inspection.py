@@ -12,7 +12,7 @@ from untrained_recon.encoding import Header, ImageIndex
 from untrained_recon.errors import ReconError, SamplingError
 from untrained_recon.files.raw import RawFile
 from untrained_recon.physics.maps import FEWEST_LINES
-from untrained_recon.sampled import calibration_width, plane_axis
+from untrained_recon.sampled import calibration_width, plane_axis, plane_shape
 from untrained_recon.scan.assemble import assemble
 from untrained_recon.scan.header import parse_header
 from untrained_recon.scan.readout import is_noise
@@ -29,11 +29,13 @@ class Summary:
         facts: What the file holds.
         problems: Why it cannot be reconstructed, if so.
         remarks: What a reader should know though it can be.
+        sizes: Coils and matrix ``(n_y, n_x)`` of the images that need a fit, or of the planes of volumes.
     """
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    sizes: set[tuple[int, tuple[int, int]]] = field(default_factory=set)
 
 
 def inspect(path: Path, group: str = "") -> Summary:
@@ -108,6 +110,8 @@ def _describe_images(raw: RawFile, header: Header, summary: Summary) -> None:
             lines = data.mask.any(axis=-1)
             kinds[f"{lines.sum()} of {lines.size} lines, R = {data.acceleration:.2f} as sampled, ACS {acs}", acs] += 1
             remarks.update(data.notes)
+            if not data.mask.all():
+                summary.sizes.add((len(data.ksp), plane_shape(data.mask)))
             try:
                 remarks.update(f"CAUTION {caution.code}: {caution}" for caution in checked(data).cautions)
             except SamplingError as error:

@@ -21,7 +21,7 @@ from untrained_recon.physics.operators import CoilFourier, Sense
 from untrained_recon.recon.networks import ImageGenerator, build_network
 from untrained_recon.recon.networks.compute import precision
 from untrained_recon.recon.refine.collaborative import working_bytes as filter_bytes
-from untrained_recon.sampled import plane_axis
+from untrained_recon.sampled import plane_shape
 from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
@@ -90,16 +90,21 @@ def image_demand(config: Config, n_coils: int, shape: tuple[int, int], device: t
         shape: Matrix ``(n_y, n_x)`` of the image, or of a plane of it.
         device: Where it is to be made.
     """
-    n_coils, n_sets, n_images, fitted = _counts(config, n_coils)
+    n_coils, n_sets, _, _ = _counts(config, n_coils)
     stages = [0]
     if config.recon.mode == "maps":
         stages.append(maps_bytes(n_coils, shape, n_sets, device))
     if config.recon.method == "network":
-        network = build_network(config.network, 2 * n_images, shape, torch.Generator().manual_seed(0))
-        network.bf16 = precision(config.compute, device) == "bf16"
-        needed = demand(network, CoilFourier(torch.ones(shape, dtype=torch.bool), fitted))
-        stages.append(needed.usual)
+        stages.append(fit_demand(config, n_coils, shape, device).usual)
     return max(replica_demand(config, n_coils, shape, device), BASE + _held(config, n_coils, shape) + max(stages))
+
+
+def fit_demand(config: Config, n_coils: int, shape: tuple[int, int], device: torch.device) -> Demand:
+    """:func:`demand` of the network of an image; arguments as :func:`image_demand`."""
+    _, _, n_images, fitted = _counts(config, n_coils)
+    network = build_network(config.network, 2 * n_images, shape, torch.Generator().manual_seed(0))
+    network.bf16 = precision(config.compute, device) == "bf16"
+    return demand(network, CoilFourier(torch.ones(shape, dtype=torch.bool), fitted))
 
 
 def replica_demand(config: Config, n_coils: int, shape: tuple[int, int], device: torch.device) -> int:
@@ -126,11 +131,7 @@ def _counts(config: Config, n_coils: int) -> tuple[int, int, int, int]:
 
 def demand_of(data: KSpace, config: Config, device: torch.device) -> int:
     """:func:`image_demand` of k-space, ``(n_coils, n_y, n_x)`` or of a volume that is reconstructed plane by plane."""
-    shape = data.mask.shape
-    if len(shape) == 3:
-        axis = plane_axis(data.mask)
-        shape = (*shape[:axis], *shape[axis + 1 :])
-    return image_demand(config, len(data.ksp), (shape[0], shape[1]), device)
+    return image_demand(config, len(data.ksp), plane_shape(data.mask), device)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.warm_start import Neighbour
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.lanes import side_by_side
+from untrained_recon.recon.outlook import Herald
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.scale import brought_back, near_one
 from untrained_recon.sampled import AXES, X, Y, Z, plane_axis
@@ -54,6 +55,9 @@ def reconstruct_images(images: Sequence[KSpace], config: Config, device: torch.d
     def work(data: KSpace, part: Watch) -> Reconstruction:
         return reconstruct_image(data, config, device, part)
 
+    herald = Herald(device)
+    for data in images:
+        herald.tell(data, config)
     return side_by_side(work, images, watch, device, config.compute, lambda data: demand_of(data, config, device))
 
 

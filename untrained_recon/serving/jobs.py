@@ -14,6 +14,7 @@ from untrained_recon.config import ComputeConfig, Config
 from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.watch import Watch
 from untrained_recon.recon.lanes import Lanes
+from untrained_recon.recon.outlook import Herald
 from untrained_recon.recon.volume import reconstruct_image
 from untrained_recon.serving.progress import fit_logger
 from untrained_recon.types import KSpace, Reconstruction
@@ -44,7 +45,7 @@ class LocalJobs:
         self._unwanted = False
         self._at_once = compute.at_once
         self._sharing, self._until, self._waiting = threading.Lock(), 0.0, 0
-        self._lanes = Lanes(device, compute)
+        self._lanes, self._herald = Lanes(device, compute), Herald(device)
 
     def __enter__(self) -> "LocalJobs":
         self._lanes.__enter__()
@@ -55,6 +56,7 @@ class LocalJobs:
 
     def submit(self, scan: str, data: KSpace, config: Config, seconds: float) -> "Future[Reconstruction]":
         """See :class:`Jobs`; images side by side share their time: each of n at once has n shares."""
+        self._herald.tell(data, config)
         with self._sharing:
             self._until = max(self._until, time.monotonic()) + seconds
             self._waiting += 1

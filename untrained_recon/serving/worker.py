@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from untrained_recon.types import KSpace, Reconstruction
 logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
+MOST_SCANS = 256  # of which it is known that their memory was told
 OOM_SCORE = "800"
 STEP: contextvars.ContextVar[Callable[[Any], bool | None] | None] = contextvars.ContextVar("step", default=None)
 """Called with the progress of a fit; raises HostGoneError when nobody wants the image any more."""
@@ -94,6 +96,7 @@ class _Worker:
         self._sending = threading.Lock()
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._cancelled = -1
+        self._herald = lru_cache(MOST_SCANS)(_herald)
         self._steps = 0
 
     def run(self, device: str, threads: int, task: Task) -> None:
@@ -138,6 +141,9 @@ class _Worker:
         STEP.set(step)
         result: Result
         try:
+            for data in job.data.images if isinstance(job.data, Stack) else [job.data]:
+                if isinstance(data, KSpace):  # a pool may do other things
+                    self._herald(job.scan, device).tell(data, job.config)
             if isinstance(job.data, Stack):
                 result = _side_by_side(job.data.images, job.config, device, job.seconds, task)
             else:
@@ -167,6 +173,14 @@ class _Worker:
                 time.sleep(BEAT_S)
         except OSError:
             os._exit(1)
+
+
+def _herald(_scan: str, device: str) -> Any:
+    import torch
+
+    from untrained_recon.recon.outlook import Herald
+
+    return Herald(torch.device(device))
 
 
 def _side_by_side(images: Sequence[KSpace], config: Config, device: str, seconds: float, task: Task) -> list[Any]:

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from untrained_recon.config import FitConfig
-from untrained_recon.errors import FitError
+from untrained_recon.errors import FitError, HostGoneError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import CoilFourier, fft2
 from untrained_recon.recon.fit.loop import FitResult, fit, radial_weight
@@ -85,6 +86,14 @@ def test_a_callback_follows_and_stops_the_fit() -> None:
     assert (result.iterations, result.stop_reason) == (5, "callback")
     assert [p.iteration for p in seen] == [1, 2, 3, 4, 5]
     assert math.isfinite(seen[-1].loss)
+
+
+def test_a_fit_that_nobody_waits_for_is_given_up_though_nobody_follows() -> None:
+    operator, ksp = problem()
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    looks = itertools.count()
+    with pytest.raises(HostGoneError):
+        fit(network, operator, ksp, FitConfig(iterations=1_000_000), Watch(given_up=lambda: next(looks) > 5))
 
 
 def test_a_fit_that_diverges_is_an_error() -> None:

@@ -1,8 +1,10 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from untrained_recon.errors import HostGoneError
 from untrained_recon.recon.fit.warm_start import Neighbour
 from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
 
@@ -72,3 +74,19 @@ def test_progress_is_that_of_all_parts_and_each_may_be_stopped() -> None:
 def test_nobody_asks_to_stop_who_does_not_follow() -> None:
     assert (UNWATCHED.followed, UNWATCHED.stops(step(1))) == (False, False)
     assert not Watch(follow=lambda _: None).stops(step(1))
+
+
+def test_what_nobody_waits_for_is_given_up_where_the_time_is_looked_at() -> None:
+    wanted = [True]
+    watch = Watch.of(10.0, lambda _: None)
+    watch = replace(watch, given_up=lambda: not wanted[0])
+    parts = [watch, watch.part(0.5), watch.within(3.0), *watch.parts(2), watch.unhurried()]
+    assert not any(part.passed() or part.stops(step(1)) for part in parts)
+    assert (parts[-1].limited, parts[-1].followed) == (False, False)
+    wanted[0] = False
+    for part in parts:
+        for look in (part.left, part.passed, part.heed):
+            with pytest.raises(HostGoneError):
+                look()
+        with pytest.raises(HostGoneError):
+            part.stops(step(1))

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from untrained_recon.errors import HostGoneError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import Sense
 from untrained_recon.physics.uncertainty import uncertainty
 from untrained_recon.recon.fit.held_out import held_out, held_out_error
-from untrained_recon.recon.fit.watch import Progress, Watch
+from untrained_recon.recon.fit.watch import LOOK, Progress, Watch
 from untrained_recon.recon.refine.prior import CollaborativeFilter
 from untrained_recon.recon.refine.steps import FIRST, LAST, refine
 from untrained_recon.types import BoolArray
@@ -67,6 +68,24 @@ def test_a_callback_follows_and_stops_the_refinement() -> None:
     assert (found.iterations, found.stop_reason) == (3, "callback")
     assert [(p.stage, p.iteration, p.iterations) for p in seen] == [("refine", n, 25) for n in (1, 2, 3)]
     assert torch.equal(seen[-1].img, found.img)
+
+
+def test_who_follows_hears_every_few_steps_where_to_look_is_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator, ksp, truth, _ = problem(0.02)
+    monkeypatch.setitem(LOOK, "cpu", 10)
+    for steps, look, heard in ((25, None, [10, 20, 25]), (3, None, [3]), (3, 1, [1, 2, 3])):
+        seen: list[Progress] = []
+        found = refine(operator, ksp, truth, PRIOR, 0.1, steps, Watch(follow=seen.append), look=look)
+        assert [progress.iteration for progress in seen] == heard
+        assert found.iterations == steps
+
+
+def test_a_refinement_that_nobody_waits_for_is_given_up_though_nobody_follows() -> None:
+    operator, ksp, truth, _ = problem(0.02)
+    looks = iter([False] * 3 + [True])
+    with pytest.raises(HostGoneError):
+        refine(operator, ksp, truth, PRIOR, 0.1, 25, Watch(given_up=lambda: next(looks)))
+    assert not list(looks)
 
 
 def test_two_sets_of_maps_are_refined_together() -> None:
