@@ -239,6 +239,38 @@ def test_images_that_wait_in_one_scan_share_a_turn_where_the_settings_allow_it(i
     assert len(turns) == 0
 
 
+@pytest.mark.parametrize(
+    ("scans", "takers", "expected"),
+    [("aaaa", 2, [2, 2]), ("aaaaa", 3, [1, 2, 2]), ("a", 2, [1]), ("aaaaaab", 2, [1, 3]), ("aaabbb", 3, [1, 2, 3])],
+)
+def test_what_waits_is_shared_by_the_workers_that_are_idle(image: KSpace, scans: str, takers: int, expected: list[int]) -> None:
+    turns, taken, warm, idle = Turns(), [], [False], threading.Semaphore(0)
+
+    def take() -> None:
+        def ready() -> bool:
+            idle.release()
+            return warm[0]
+
+        if (job := turns.take(ready, lambda: False)) is not None:
+            taken.append(len(job.jobs) if isinstance(job, Batch) else 1)
+
+    threads = [threading.Thread(target=take) for _ in range(takers)]
+    threads.append(threading.Thread(target=turns.take, args=(lambda: False, lambda: False)))  # a worker that is not ready
+    for thread in threads:
+        thread.start()
+    for _ in range(takers):
+        assert idle.acquire(timeout=TIMEOUT_S)
+    for scan in scans:
+        turns.put(Job(scan, image, SIDE_BY_SIDE, 1.0))
+    warm[0] = True
+    turns.changed()
+    wait_until(lambda: len(taken) == len(expected))
+    turns.close(WorkerError("closed"))
+    for thread in threads:
+        thread.join(TIMEOUT_S)
+    assert sorted(taken) == expected
+
+
 def failing_once(data: KSpace, config: Config, device: str, seconds: float) -> Reconstruction:
     """A task that fails for the images of one repetition."""
     if data.index.repetition == 1:

@@ -1,5 +1,6 @@
 """Images that wait for a worker: scans take turns."""
 
+import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ class Turns:
         self._scans: OrderedDict[str, deque[Job]] = OrderedDict()
         self._change = threading.Condition()
         self._closed: Exception | None = None
+        self._takers: list[Callable[[], bool]] = []  # whether each of those in `take` is ready
 
     def __len__(self) -> int:
         with self._change:
@@ -86,22 +88,31 @@ class Turns:
     def take(self, ready: Callable[[], bool], gone: Callable[[], bool]) -> Job | None:
         """The next image as soon as the taker is ready; None when the taker is gone or the queue closed.
 
-        Where ``compute.at_once`` allows it, those that wait behind it in its scan come along, as a :class:`Batch`.
+        Where ``compute.at_once`` allows it, those that wait behind it in its scan come along, as a :class:`Batch`; no more than
+        leaves as many to the other takers that are ready, each of which has a scan of its own where there are several.
         """
         with self._change:
-            while True:
-                self._change.wait_for(lambda: self._closed or gone() or (ready() and self._scans))
-                if self._closed or gone():
-                    return None
-                scan, jobs = self._scans.popitem(last=False)
-                taken = [jobs.popleft()]
-                while jobs and jobs[0].config == taken[0].config and len(taken) < taken[0].at_once:
-                    taken.append(jobs.popleft())
-                if jobs:
-                    self._scans[scan] = jobs  # its turn comes again after all others
-                taken = [job for job in taken if job.future.set_running_or_notify_cancel()]
-                if taken:
-                    return taken[0] if len(taken) == 1 else Batch(taken)
+            self._takers.append(ready)
+            try:
+                while True:
+                    self._change.wait_for(lambda: self._closed or gone() or (ready() and self._scans))
+                    if self._closed or gone():
+                        return None
+                    if taken := [job for job in self._turn() if job.future.set_running_or_notify_cancel()]:
+                        return taken[0] if len(taken) == 1 else Batch(taken)
+            finally:
+                self._takers.remove(ready)
+
+    def _turn(self) -> list[Job]:
+        """What the next turn takes."""
+        scan, jobs = self._scans.popitem(last=False)
+        takers = max(1, sum(ready() for ready in self._takers) - len(self._scans))
+        most, taken = math.ceil(len(jobs) / takers), [jobs.popleft()]
+        while jobs and jobs[0].config == taken[0].config and len(taken) < min(most, taken[0].at_once):
+            taken.append(jobs.popleft())
+        if jobs:
+            self._scans[scan] = jobs  # its turn comes again after all others
+        return taken
 
     def changed(self) -> None:
         """Have takers look again whether they are ready or gone."""
