@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from untrained_recon.errors import RawFileError
+from untrained_recon.text.printable import legible
 
 Inputs = Mapping[str, Path | None]
 NO_INPUTS: Inputs = {}
@@ -133,9 +134,9 @@ def written(path: Path, inputs: Inputs = NO_INPUTS) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file. Raises RawFileError as :func:`written`."""
+    """Write a text file, see :func:`~untrained_recon.text.printable.legible`. Raises RawFileError as :func:`written`."""
     with written(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(legible(text), encoding="utf-8")
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:

@@ -3,11 +3,21 @@
 from collections.abc import Mapping
 from xml.sax.saxutils import quoteattr
 
+from untrained_recon.errors import ConfigError
+from untrained_recon.text.printable import legible, printable
+
 CONFIG, HEADER, CLOSE, TEXT, QUERY, RESPONSE, ERROR = 2, 3, 4, 5, 6, 7, 8
 ACQUISITION, IMAGE, RECON_DATA, IMAGE_ARRAY, WAVEFORM, BUCKET = 1008, 1022, 1023, 1024, 1026, 1050
 
 
 def configuration_xml(properties: Mapping[str, str]) -> bytes:
-    """The ``<configuration>`` node with which a chain passes properties to a gadget."""
+    """The ``<configuration>`` node with which a chain passes properties to a gadget.
+
+    Raises:
+        ConfigError: A value is no text, as the name of a file that is not UTF-8.
+    """
+    for name, value in properties.items():
+        if legible(value) != value:
+            raise ConfigError(f"{name}: {printable(value)} cannot be told to the gadget, as it is not UTF-8; rename it")
     lines = [f"<property name={quoteattr(name)} value={quoteattr(value)}/>" for name, value in properties.items()]
     return "".join(['<?xml version="1.0"?><configuration>', *lines, "</configuration>"]).encode()

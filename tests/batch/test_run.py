@@ -193,6 +193,29 @@ def test_images_of_the_same_data_stay_until_new_ones_are_complete(
     assert failures(out) == []
 
 
+@pytest.mark.parametrize("text", ["{", '{"name": "a", "of a later version": 1}'])
+def test_what_was_made_before_is_set_aside_where_no_record_can_tell_what_it_is(data: Path, config: Config, text: str) -> None:
+    """It may be of another file, and what comes now may fail."""
+    run(data, config, exports=("npy",))
+    out, scan = data.parent / "out", data / "a.h5"
+    before, content = (out / "images" / "a.h5").read_bytes(), scan.read_bytes()
+    for number in (1, 2):
+        (out / "records" / "a.json").write_text(text)
+        scan.write_bytes(b"no longer" if number == 1 else content)
+        (record, _), seen = run(data, config)
+        assert (made(seen), record.outcome, record.kept) == (["a"], "failed" if number == 1 else "done", "")
+        assert (out / "images" / "a.h5").exists() == (number == 2)
+    aside = out / "unreadable" / "a.1"
+    assert (aside / "images" / "a.h5").read_bytes() == before
+    assert (aside / "records" / "a.json").read_text() == text
+    assert list((aside / "npy" / "a").iterdir())
+    assert [path.name for path in (out / "unreadable" / "a.2").iterdir()] == ["records"]
+    task = a_task(data, config)[1]
+    (out / "records" / "a.json").write_text(text)
+    assert failed(task, RuntimeError("killed")).record.outcome == "failed"
+    assert (out / "unreadable" / "a.3" / "images" / "a.h5").exists()
+
+
 def test_a_worker_that_dies_of_a_scan_leaves_its_images_of_before(data: Path, config: Config) -> None:
     (first, _), _ = run(data, config)
     _, task = a_task(data, config)

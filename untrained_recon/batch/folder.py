@@ -3,6 +3,7 @@
 import csv
 import glob
 import io
+import itertools
 import logging
 import shutil
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ ALL = ""  # the lock of what is of all scans
 
 class BatchFolder:
     """A folder of results: ``images/``, ``logs/``, ``records/``, one of each export, and ``failures.csv``.
+
+    ``unreadable/`` holds what was there of scans whose records could not be read any more.
 
     Args:
         path: The folder.
@@ -81,12 +84,46 @@ class BatchFolder:
     def read(self, name: str) -> Record | None:
         """The record of a scan; None where there is none that can be read."""
         try:
-            return Record.from_json(self._record(name).read_text(encoding="utf-8"))
+            return self._read(name)
+        except RawFileError as error:
+            logger.warning("%s; it counts as not there", error)
+            return None
+
+    def settled(self, name: str) -> Record | None:
+        """As :meth:`read`, by the process that has the scan in work: where a record cannot be read, nobody knows whose results are
+        there, and all of them are set aside to ``unreadable/``. Raises RawFileError where they cannot be.
+        """
+        try:
+            return self._read(name)
+        except RawFileError as error:
+            aside = self._aside(name)
+            logger.error("%s; what was made of %s before is in %s now", error, name, aside)
+            return None
+
+    def _read(self, name: str) -> Record | None:
+        path = self._record(name)
+        try:
+            return Record.from_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s counts as not there: %s", self._record(name), error)
-            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RawFileError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+
+    def _aside(self, name: str) -> Path:
+        """Move a scan's results to a folder of their own."""
+        numbers = itertools.count(1)
+        while (aside := self.path / "unreadable" / f"{name}.{next(numbers)}").exists():
+            pass
+        places = {self.image(name): aside / "images"} | {self.export(name, form): aside / form for form in FORMATS}
+        places[self._record(name)] = aside / "records"  # last: while it is there, the others are not removed
+        try:
+            for place, folder in places.items():
+                if place.exists():
+                    make_folder(folder)
+                    place.rename(folder / place.name)
+        except OSError as error:
+            raise RawFileError(f"{aside}: cannot be written: {error.strerror}") from error
+        return aside
 
     @contextmanager
     def exporting(self, name: str, form: str) -> Iterator[Path]:

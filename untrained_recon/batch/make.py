@@ -49,7 +49,7 @@ def make(task: Task, device: str = "") -> Made | None:
     if (claim := folder.claims.attempt(name)) is None:
         return None
     with claim:
-        known = folder.read(name)
+        known = folder.settled(name)
         if known is not None and is_settled(task, known):
             return Made(known, False)
         folder.remove_parts(name)
@@ -64,7 +64,7 @@ def failed(task: Task, error: Exception) -> Made:
     """What is kept of a scan over which its workers died."""
     folder = BatchFolder(task.folder)
     with folder.claims.take(task.scan.name):
-        known = folder.read(task.scan.name)
+        known = folder.settled(task.scan.name)
         if known is not None and known != task.before and is_made(task, known):
             return Made(known, False)  # another process had more luck
         folder.remove_parts(task.scan.name)

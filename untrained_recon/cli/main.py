@@ -1,5 +1,6 @@
 """The command line: raw files through the gadget, studies on fully sampled data, the resident service. See ``--help``."""
 
+import io
 import logging
 import signal
 import sys
@@ -145,6 +146,9 @@ def main() -> None:
     handler = RichHandler(console=stderr, show_path=False) if stderr.is_terminal else logging.StreamHandler()
     handler.setFormatter(BriefFormatter("%(message)s" if stderr.is_terminal else "%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     logging.getLogger("highdicom").setLevel(logging.WARNING)  # it tells of every module that it copies
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds: nothing half-written stays
     try:

@@ -226,7 +226,7 @@ def _values(name_or_path: str) -> dict[str, Any]:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"configuration {quoted(name_or_path)}: expected keys and values, got {type(values).__name__}")
-    return {"name": Path(name_or_path).stem, **values}
+    return {"name": printable(Path(name_or_path).stem), **values}
 
 
 def _validated(values: dict[str, Any], where: str) -> Config:

@@ -15,6 +15,7 @@ from untrained_recon.errors import NonFiniteError, RawFileError
 from untrained_recon.scan.document import write_document
 from untrained_recon.scan.elements import encoding_element
 from untrained_recon.scan.header import parse_document
+from untrained_recon.text.printable import legible
 from untrained_recon.types import BoolArray, ComplexArray
 
 Self = TypeVar("Self", bound="Volume")
@@ -45,8 +46,8 @@ class Volume(ABC):
 
     @property
     def name(self) -> str:
-        """Name of the file without folder and ending."""
-        return self.path.stem
+        """Name of the file without folder and ending, legible."""
+        return legible(self.path.stem)
 
     @property
     def recon_shape(self) -> tuple[int, int]:

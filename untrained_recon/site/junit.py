@@ -5,8 +5,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from untrained_recon.site.acceptance import Result
+from untrained_recon.text.printable import legible
 
 SUITE = "untrained-recon integration test"
+DECLARATION = "<?xml version='1.0' encoding='utf-8'?>\n"
 
 
 def junit(results: Iterable[Result], trouble: Exception | None = None) -> bytes:
@@ -32,8 +34,7 @@ def junit(results: Iterable[Result], trouble: Exception | None = None) -> bytes:
         counts["errors"] += 1
     suite.attrib.update({name: str(count) for name, count in counts.items()})
     ElementTree.indent(suite)
-    found: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-    return found
+    return (DECLARATION + legible(ElementTree.tostring(suite, encoding="unicode"))).encode()
 
 
 def is_junit(path: Path) -> bool:

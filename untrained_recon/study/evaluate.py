@@ -21,6 +21,7 @@ from untrained_recon.study.folding import folded_name
 from untrained_recon.study.identity import claims_of, require_same
 from untrained_recon.study.results import RESULTS, SCORES, Key, ResultsFile, Row
 from untrained_recon.study.scores import completed
+from untrained_recon.text.printable import legible
 from untrained_recon.workers.share import Engine, one_by_one, share_out
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def evaluate_all(
     count: Count = lambda *_: None,
 ) -> list[Row]:
     """As :func:`evaluate`, of several plans at once."""
-    names = Counter(path.stem for path in dict.fromkeys(path for plan in plans for path in plan.paths))
+    names = Counter(legible(path.stem) for path in dict.fromkeys(path for plan in plans for path in plan.paths))
     if double := [name for name, times in names.items() if times > 1]:
         raise EvaluationError(f"results are kept by the names of files, and several are named {', '.join(double)}; rename them")
     make_folder(folder)

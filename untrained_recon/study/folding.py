@@ -8,6 +8,7 @@ import torch
 
 from untrained_recon.files.volume import Volume
 from untrained_recon.physics.operators import fft2, ifft2
+from untrained_recon.text.printable import legible
 from untrained_recon.types import BoolArray, ComplexArray
 
 
@@ -69,5 +70,5 @@ class Folded(Volume):
 
 
 def folded_name(name: str, share: float) -> str:
-    """Name of a volume with a share of its field of view; its own where that is all."""
-    return name if share == 1 else f"{name}-folded{share:g}"
+    """Name of a volume with a share of its field of view, its own where that is all, by which results are kept: legible."""
+    return legible(name if share == 1 else f"{name}-folded{share:g}")

@@ -13,6 +13,7 @@ from typing import Any
 from untrained_recon.errors import RawFileError
 from untrained_recon.metrics import OURS, PAPER, PAPER_MEAN_STD, PAPER_MIN_MAX, PAPER_NO_NORM, Convention, Region
 from untrained_recon.output import require_place, write_text
+from untrained_recon.text.printable import legible
 
 RESULTS = "results.csv"
 MEASURES = ("vif", "ms_ssim", "ssim", "psnr", "nmse", "nrmse")
@@ -33,7 +34,7 @@ class Key:
     """What makes a row: the same key need not be computed again.
 
     Attributes:
-        volume: Name of the file, without ending.
+        volume: Name of the file, without ending, see :func:`untrained_recon.study.folding.folded_name`.
         item: Number of the image in it.
         sampling: ``masks.Sampling.label``.
         method: Name of the method in this evaluation.
@@ -114,7 +115,7 @@ class ResultsFile:
                     writer.writeheader()
                 writer.writerow(values)
                 try:
-                    _write(file, text.getvalue().encode())
+                    _write(file, legible(text.getvalue()).encode())
                 except OSError:
                     os.truncate(place, size)
                     raise

@@ -21,5 +21,10 @@ def printable(text: str, longest: int = LONGEST_MESSAGE) -> str:
     return cut if cut.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in cut)
 
 
+def legible(text: str) -> str:
+    """The same text as UTF-8 can hold it: what names of files have that are not UTF-8 is escaped, as by :func:`printable`."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _escaped(character: str) -> str:
     return repr(character)[1:-1] if not character.isspace() or character in "\r\n\t\v\f" else " "

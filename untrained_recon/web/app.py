@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from untrained_recon.serving.entries import ImageEntry, ScanEntry
 from untrained_recon.serving.history import History
 from untrained_recon.serving.pool import Place
+from untrained_recon.text.printable import legible
 from untrained_recon.web.guard import Guard
 from untrained_recon.web.pictures import png
 from untrained_recon.web.render import Renderer
@@ -153,7 +154,7 @@ class _Pages:
 
     def missing(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return Response(self._renderer.missing(error.detail), error.status_code, error.headers, "text/html")
+        return Response(legible(self._renderer.missing(error.detail)), error.status_code, error.headers, "text/html")
 
     def _page(self, request: Request, number: int, make: Callable[[], str]) -> Response:
         """A page as it was at most ``FRESH_S`` ago; 304 for those who have it."""
@@ -161,7 +162,7 @@ class _Pages:
         with self._making:
             now = time.monotonic()
             if key not in self._fresh or now - self._fresh[key][0] > FRESH_S:
-                content = make().encode()
+                content = legible(make()).encode()
                 self._fresh.pop(key, None)
                 self._fresh[key] = (now, content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
                 if len(self._fresh) > MOST_PAGES:
@@ -230,7 +231,9 @@ def _record_of(scan: ScanEntry) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
+    """The same without numbers and text that JSON does not have."""
+    if isinstance(value, str):
+        return legible(value)
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -12,6 +12,7 @@ from untrained_recon import __version__
 from untrained_recon.errors import RawFileError
 from untrained_recon.files.export.geometry import planes_of
 from untrained_recon.files.export.series import Picture, Scan, Series
+from untrained_recon.text.printable import legible
 
 OURS = "untrained_recon_"
 
@@ -66,7 +67,7 @@ def list_images(pictures: Iterable[Picture]) -> list[dict[str, Any]]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON for people and programs."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(legible(json.dumps(content, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
 
 
 def _geometry(picture: Picture) -> dict[str, Any]:
