@@ -1,6 +1,7 @@
 """What differs on a GPU: `pytest -m gpu`. On a CPU the same tests run small, or are skipped by name."""
 
 import gc
+import itertools
 import os
 import signal
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 from untrained_recon.bench.device import now, peak_memory
 from untrained_recon.bench.fits import Case, phantom, true_maps
 from untrained_recon.config import ComputeConfig, Config, FitConfig, MapsConfig, load_config
-from untrained_recon.errors import FitError
+from untrained_recon.errors import FitError, HostGoneError
 from untrained_recon.metrics import psnr
 from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import Sense
@@ -22,10 +23,11 @@ from untrained_recon.recon import methods as solve
 from untrained_recon.recon import plane as pipeline
 from untrained_recon.recon.demand import demand_of
 from untrained_recon.recon.fit.loop import FitResult, fit
-from untrained_recon.recon.fit.watch import UNWATCHED, Progress, Watch
+from untrained_recon.recon.fit.watch import LOOK, UNWATCHED, Progress, Watch
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.plane import reconstruct
+from untrained_recon.recon.refine.steps import FIRST_PASS
 from untrained_recon.recon.volume import reconstruct_images
 from untrained_recon.serving.pool import FitPool, reconstruct_on
 from untrained_recon.types import KSpace, Reconstruction
@@ -194,6 +196,27 @@ def test_images_side_by_side_are_those_of_each_alone(changes: dict[str, str]) ->
     assert [image.account.fallback_reason for image in other] == [""] * len(scan)
     bound = 0.02 if GPU and "compute__deterministic" not in changes else 0.0
     assert max(difference(b.magnitude, a.magnitude) for a, b in zip(one, other, strict=True)) <= bound
+
+
+@pytest.mark.parametrize("deterministic", ["true", "false"])
+def test_replicas_side_by_side_are_those_made_one_by_one(scan: tuple[KSpace, np.ndarray], deterministic: str) -> None:
+    settings = {"compute__deterministic": deterministic, "evidence__replicas": "8"}
+    one, other = (reconstruct(scan[0], config(compute__at_once=n, **settings), DEVICE).noise for n in ("1", "4"))
+    assert one is not None
+    assert other is not None
+    assert one.pixels is not None, one.note
+    assert other.pixels is not None, other.note
+    assert difference(other.pixels, one.pixels) <= (0.02 if GPU and deterministic == "false" else 0.0)
+
+
+def test_who_follows_is_told_every_few_steps_and_may_give_up(scan: tuple[KSpace, np.ndarray]) -> None:
+    seen: list[tuple[str, int]] = []
+    watch = Watch(follow=lambda progress: seen.append((progress.stage, progress.iteration)))
+    assert reconstruct(scan[0], config(), DEVICE, watch).account.fallback_reason == ""
+    assert 0 < sum(stage == "refine" for stage, _ in seen) <= FIRST_PASS // LOOK[DEVICE.type] + 1
+    looks = itertools.count()
+    with pytest.raises(HostGoneError):
+        reconstruct(scan[0], config(), DEVICE, Watch(given_up=lambda: next(looks) > 5))
 
 
 @needs_gpu

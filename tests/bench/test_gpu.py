@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 
 from untrained_recon.bench import gpu as bench_gpu
-from untrained_recon.bench.gpu_figures import Figures
+from untrained_recon.bench.gpu_sizes import Figures
 from untrained_recon.cli.main import cli
 from untrained_recon.errors import FitError
 

@@ -34,7 +34,7 @@ from untrained_recon.web.server import WebServer  # noqa: E402
 
 STATUS = {"alive": True, "ready": True, "scans": 1, "served": 3, "waiting": 2}
 PLACES = [Place("cpu", "busy", 1, "running", "slice 0"), Place("cuda:0", "missing", 0, "", "")]
-EVIL = "<script>alert(1)</script>\"'&"
+EVIL = "<script>alert(1)</script>\"'&\udce9"  # the last from a name of a file
 SHAPE = (96, 72)
 HEADER = b"""<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
 <subjectInformation><patientName>Doe^Jane &lt;b&gt;</patientName><patientID>4711</patientID></subjectInformation>

@@ -9,7 +9,9 @@ import torch
 
 from untrained_recon.bench.device import device_name
 from untrained_recon.bench.figures import stamped
-from untrained_recon.bench.gpu_figures import SLICES_NAMES, STEPS, sizes
+from untrained_recon.bench.gpu_company import SLICES_NAMES
+from untrained_recon.bench.gpu_figures import STEPS
+from untrained_recon.bench.gpu_sizes import sizes
 from untrained_recon.errors import ReconError
 from untrained_recon.recon.networks.compute import precision
 

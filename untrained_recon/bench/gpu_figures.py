@@ -2,72 +2,27 @@
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from untrained_recon.bench.device import matmul_peak, now, peak_memory, seconds
 from untrained_recon.bench.fits import Case, iteration_flops, phantom, true_maps
+from untrained_recon.bench.gpu_company import replicas, slices, worker, workers
+from untrained_recon.bench.gpu_sizes import Figures, Sizes, Step, computed
 from untrained_recon.bench.images import Stopwatch
-from untrained_recon.config import ComputeConfig, Config, FitConfig, load_config
+from untrained_recon.config import ComputeConfig, Config, FitConfig
 from untrained_recon.errors import FitError
 from untrained_recon.metrics import psnr
 from untrained_recon.physics.maps import estimate_map_sets
 from untrained_recon.physics.operators import Sense
 from untrained_recon.recon.demand import image_demand
 from untrained_recon.recon.fit.loop import fit
-from untrained_recon.recon.fit.watch import UNWATCHED
 from untrained_recon.recon.methods import solve_without_network
 from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic, precision
 from untrained_recon.recon.plane import reconstruct
-from untrained_recon.recon.volume import reconstruct_images
-from untrained_recon.serving.pool import FitPool
 from untrained_recon.types import FloatArray
-
-SLICES, WORKERS, AT_ONCE = 36, 4, (1, 4, 12)
-
-
-SLICES_NAMES = {n: f"large: {SLICES} slices" + (f", {n} at once" if n > 1 else "") for n in AT_ONCE}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What is measured.
-
-    Attributes:
-        usual: An image as most are.
-        large: Many coils, a large matrix.
-        network: A fit of the paper's network.
-        tiny: The same at a quarter of the edge, where launches are all there is.
-        config: Settings of whole images.
-    """
-
-    usual: Case
-    large: Case
-    network: Case
-    tiny: Case
-    config: Config
-
-
-def sizes(device: torch.device) -> Sizes:
-    """Those of the targets on a GPU, small ones on a CPU."""
-    if device.type == "cuda":
-        paper = Case((368, 640), 15, 8, 256, (5, 10), 30)
-        large = Case((368, 640), 15, 6, 64)
-        return Sizes(Case((256, 256), 8, 6, 64), large, paper, replace(paper, shape=(92, 160)), load_config("fast"))
-    few = {"fit.iterations": "4", "refine.iterations": "3", "network.layers": "4", "network.channels": "8"}
-    small = Case((48, 40), 3, 4, 8, (8, 8), 4)
-    return Sizes(small, replace(small, coils=4), small, replace(small, shape=(24, 20)), load_config("fast", few))
-
-
-Figures = Iterator[tuple[str, float | None]]
-"""Names and values, as they are measured."""
-
-Step = Callable[[Sizes, torch.device], Figures]
 
 
 def _images(measured: Sizes, device: torch.device) -> Figures:
@@ -104,37 +59,19 @@ def _fallback(measured: Sizes, device: torch.device) -> Figures:
 
 def _launches(measured: Sizes, device: torch.device) -> Figures:
     """Images whose iterations are launched one by one."""
-    config = _computed(measured.config, graphs=False)
+    config = computed(measured.config, graphs=False)
     for name, case in (("", measured.usual), ("large: ", measured.large)):
         yield f"{name}image not recorded, s", statistics.median(_image_seconds(case, config, device) for _ in range(3))
 
 
 def _repeated(measured: Sizes, device: torch.device) -> Figures:
-    for name, config in (("", measured.config), (", deterministic", _computed(measured.config, deterministic=True))):
+    for name, config in (("", measured.config), (", deterministic", computed(measured.config, deterministic=True))):
         one, other = (_image(measured.usual, config, device) for _ in range(2))
         yield f"same seed{name}: difference", float(np.linalg.norm(one - other) / np.linalg.norm(one))
     unrefined = measured.config.model_copy(update={"refine": measured.config.refine.model_copy(update={"iterations": 0})})
     one, other = (_image(measured.usual, unrefined, device) for _ in range(2))
     yield "same seed, fit alone: difference", float(np.linalg.norm(one - other) / np.linalg.norm(one))
-    yield "image deterministic, s", _image_seconds(measured.usual, _computed(measured.config, deterministic=True), device)
-
-
-def _slices(measured: Sizes, device: torch.device) -> Figures:
-    """One after the other and side by side, from a few; and how much an image hangs on its company."""
-    alone = None
-    for at_once, graphs in (*((n, True) for n in AT_ONCE), (AT_ONCE[1], False)):
-        count = 2 * max(2, at_once) if device.type == "cuda" else 2
-        few = [phantom(replace(measured.large, slices=count), number)[0] for number in range(count)]
-        config = _computed(measured.config, at_once=at_once, graphs=graphs)
-        with peak_memory(device) as peak:
-            start = now(device)
-            found = reconstruct_images(few, config, device, UNWATCHED)[0].magnitude
-            each, peak_bytes = (now(device) - start) / count, peak()
-        name = SLICES_NAMES[at_once] + ("" if graphs else ", not recorded")
-        yield f"{name}, s", each * SLICES
-        yield f"{name}, GB", None if peak_bytes is None else peak_bytes / 1e9
-        alone = found if alone is None else alone
-        yield f"{name}: difference from alone", float(np.linalg.norm(found - alone) / np.linalg.norm(alone))
+    yield "image deterministic, s", _image_seconds(measured.usual, computed(measured.config, deterministic=True), device)
 
 
 def _precisions(measured: Sizes, device: torch.device) -> Figures:
@@ -142,7 +79,7 @@ def _precisions(measured: Sizes, device: torch.device) -> Figures:
     data, truth = phantom(measured.usual)
     scores = []
     for kind in ("float32", precision(measured.config.compute, device)):
-        config = _computed(measured.config, precision=kind)
+        config = computed(measured.config, precision=kind)
         seeds = (config.model_copy(update={"seed": seed}) for seed in range(3))
         scores.append(statistics.mean(psnr(reconstruct(data, one, device).magnitude, truth) for one in seeds))
     yield "PSNR in float32, dB", scores[0]
@@ -173,45 +110,10 @@ def _fits(measured: Sizes, device: torch.device) -> Figures:
     yield "tiny: s per iteration", each
 
 
-def _workers(measured: Sizes, device: torch.device) -> Figures:
-    """Slices by several workers on one card, from a few, after as many that warm the workers up."""
-    if device.type == "cpu":
-        return
-    few = [phantom(replace(measured.large, slices=3 * WORKERS), number)[0] for number in range(3 * WORKERS)]
-    pool = FitPool([str(device)] * WORKERS, threads=2)
-    try:
-        for _ in range(2):
-            start = time.perf_counter()
-            for done in [pool.submit("slices", data, measured.config, math.inf) for data in few]:
-                done.result()
-        yield f"large: {SLICES} slices by {WORKERS} workers, s", (time.perf_counter() - start) * SLICES / len(few)
-    finally:
-        pool.close(1.0)
-
-
-def _worker(measured: Sizes, device: torch.device) -> Figures:
-    """The first image of a resident worker, once it is warm; a CPU's need no warming."""
-    if device.type == "cpu":
-        return
-    data, _ = phantom(measured.usual)
-    everything = replace(data, mask=np.ones_like(data.mask))  # transformed directly
-    pool = FitPool([str(device)], threads=2)
-    try:
-        pool.submit("warm", everything, measured.config, math.inf).result()
-        for name, case in (("", measured.usual), ("large: ", measured.large)):
-            data, _ = phantom(case)
-            start = time.perf_counter()
-            pool.submit("first", data, measured.config, math.inf).result()
-            yield f"{name}first image of a warm worker, s", time.perf_counter() - start
-    finally:
-        pool.close(1.0)
-
-
-STEPS: tuple[Step, ...] = (_images, _stages, _fallback, _launches, _repeated, _slices, _precisions, _fits, _worker, _workers)
-
-
-def _computed(config: Config, **changes: object) -> Config:
-    return config.model_copy(update={"compute": config.compute.model_copy(update=changes)})
+STEPS: tuple[Step, ...] = (
+    *(_images, _stages, _fallback, _launches, _repeated),
+    *(slices, replicas, _precisions, _fits, worker, workers),
+)
 
 
 def _image(case: Case, config: Config, device: torch.device) -> FloatArray:

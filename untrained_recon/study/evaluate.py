@@ -87,7 +87,7 @@ class Plan:
 
 
 def evaluate(
-    plan: Plan,
+    plans: Plan | Sequence[Plan],
     folder: Path,
     device: torch.device,
     follow: Follow = lambda _: None,
@@ -95,12 +95,12 @@ def evaluate(
     engine: Engine | None = None,
     count: Count = lambda *_: None,
 ) -> list[Row]:
-    """Run a plan, or what is left of it.
+    """Run a plan or several at once, or what is left of them.
 
     Several processes, on several machines, may do so at once with the same ``folder``: each row is made by one of them.
 
     Args:
-        plan: What is to be done.
+        plans: What is to be done.
         folder: Where results and images are, or will be: ``results.csv``, ``images/``; and ``claims/``, locks.
         device: Where to compute.
         follow: Told of every new row.
@@ -108,25 +108,13 @@ def evaluate(
         count: Told how many rows there are, of how many.
 
     Returns:
-        The rows of the plan, in its order; failures among them have an ``error``. Rows with an error are tried again next time.
+        The rows of the plans, in their order; failures among them have an ``error``. Rows with an error are tried again next time.
 
     Raises:
         EvaluationError: Two files have the same name, by which their results are kept, or the folder holds results of others.
         WorkerError: The workers are gone.
     """
-    return evaluate_all([plan], folder, device, follow, engine=engine, count=count)
-
-
-def evaluate_all(
-    plans: Sequence[Plan],
-    folder: Path,
-    device: torch.device,
-    follow: Follow = lambda _: None,
-    *,
-    engine: Engine | None = None,
-    count: Count = lambda *_: None,
-) -> list[Row]:
-    """As :func:`evaluate`, of several plans at once."""
+    plans = [plans] if isinstance(plans, Plan) else plans
     names = Counter(legible(path.stem) for path in dict.fromkeys(path for plan in plans for path in plan.paths))
     if double := [name for name, times in names.items() if times > 1]:
         raise EvaluationError(f"results are kept by the names of files, and several are named {', '.join(double)}; rename them")

@@ -12,7 +12,7 @@ from untrained_recon.config import Config, load_config
 from untrained_recon.files.open import find_volumes, open_volume
 from untrained_recon.files.sampling import sample
 from untrained_recon.masks import Sampling
-from untrained_recon.study.evaluate import Plan, evaluate_all
+from untrained_recon.study.evaluate import Plan, evaluate
 from untrained_recon.study.kept import Kept, keep
 from untrained_recon.study.resolution import LowResolution
 from untrained_recon.study.results import Row
@@ -137,7 +137,7 @@ class Context:
         sampling = [self.sampling(accel)]
         plans = [Plan([path], dict(each), sampling, slices, self.resolution) for path, each in methods.items()]
         folder = self.output / target
-        rows = evaluate_all(plans, folder, self.device, self.follow, engine=self.engine, count=self.count)
+        rows = evaluate(plans, folder, self.device, self.follow, engine=self.engine, count=self.count)
         for each in methods.values():
             self.used.update(each)
         self.made.setdefault(target, []).extend(rows)
