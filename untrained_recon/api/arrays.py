@@ -52,8 +52,8 @@ def reconstruct(
             the noise level is estimated.
         config: A preset (:func:`presets`), a YAML file, or a :class:`Config`.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``. None: that of the configuration.
-        follow: Called with the progress after every iteration (``stage``, ``iteration``, ``iterations``, ``loss``, ``img``);
-            returning False ends the image with what there is.
+        follow: Called with the progress after every iteration, on a GPU after every few (``stage``, ``iteration``, ``iterations``,
+            ``loss``, ``img``); returning False ends the image with what there is.
         seed: Of the network. None: that of the configuration. On one CPU, the same seed gives the same image bit for bit.
         **settings: Changes to the configuration, a section each: ``fit={"iterations": 100}, recon={"method": "tv"}``.
 
