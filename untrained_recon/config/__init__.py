@@ -119,7 +119,7 @@ class ComputeConfig(Section):
     )
     compile: Literal["none", "default", "cuda-graphs"] = Field("none", description="`torch.compile` of the network")
     graphs: bool = Field(True, description="on a GPU, record the launches of an iteration once and repeat them (CUDA graph)")
-    at_once: int = Field(1, ge=1, le=64, description="images of a scan (planes, runs, replicas) side by side, as far as memory goes")
+    at_once: int = Field(1, ge=1, le=64, description="images of a scan (planes, runs, replicas) side by side, as memory allows")
     deterministic: bool = Field(False, description="on a GPU, sums in a fixed order: the same seed, the same image bit for bit")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from untrained_recon.config import Config
-from untrained_recon.errors import HostGoneError, WorkerError
+from untrained_recon.errors import WorkerError
 from untrained_recon.logs import SCAN, ScanFilter
 from untrained_recon.serving.glimpse import Glimpses
 from untrained_recon.serving.stack import Result, Stack
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 BEAT_S = 1.0
 MOST_SCANS = 256  # of which it is known that their memory was told
 OOM_SCORE = "800"
-STEP: contextvars.ContextVar[Callable[[Any], bool | None] | None] = contextvars.ContextVar("step", default=None)
-"""Called with the progress of a fit; raises HostGoneError when nobody wants the image any more."""
+WATCH: contextvars.ContextVar[Any] = contextvars.ContextVar("watch")
+"""The :class:`~untrained_recon.recon.fit.watch.Watch` of the image at hand: who follows, and whether nobody wants it any more."""
 
 Task = Callable[[KSpace, Config, str, float], Reconstruction]
 
@@ -68,10 +68,10 @@ def reconstruct_on(data: KSpace, config: Config, device: str, seconds: float) ->
     """:func:`untrained_recon.recon.volume.reconstruct_image` in a worker."""
     import torch
 
-    from untrained_recon.recon.fit.watch import Watch
+    from untrained_recon.recon.fit.watch import UNWATCHED
     from untrained_recon.recon.volume import reconstruct_image
 
-    recon = reconstruct_image(data, config, torch.device(device), Watch.of(seconds, STEP.get()))
+    recon = reconstruct_image(data, config, torch.device(device), WATCH.get(UNWATCHED).within(seconds))
     return replace(recon, maps=None)  # they are large, and images do not take them along
 
 
@@ -128,17 +128,17 @@ class _Worker:
             self._connection.send_bytes(data)
 
     def _do(self, job: Job, device: str, task: Task) -> None:
+        from untrained_recon.recon.fit.watch import Watch
+
         glimpses, shown = Glimpses(), self._shown and not isinstance(job.data, Stack)  # side by side, they would be mixed up
 
         def step(progress: Any) -> None:
             self._steps += 1
             if shown and (glimpse := glimpses.of(progress)) is not None:
                 self.send(glimpse)
-            if self._cancelled == job.number:
-                raise HostGoneError("the host left before its image was made")
 
         SCAN.set(job.scan)
-        STEP.set(step)
+        WATCH.set(Watch(follow=step, given_up=lambda: self._cancelled == job.number))
         result: Result
         try:
             for data in job.data.images if isinstance(job.data, Stack) else [job.data]:
@@ -194,14 +194,15 @@ def _side_by_side(images: Sequence[KSpace], config: Config, device: str, seconds
     where = torch.device(device)
 
     def work(data: KSpace, part: Watch) -> Reconstruction | Exception:
-        STEP.set(part.follow)  # in the context of its lane
+        WATCH.set(part)  # in the context of its lane
         try:
             return task(data, config, device, part.left())
         except Exception as error:  # whatever it is, it costs this image alone
             return _portable(error)
 
-    watch = Watch.of(seconds, STEP.get())
-    return side_by_side(work, images, watch, where, config.compute, lambda data: demand_of(data, config, where))
+    return side_by_side(
+        work, images, WATCH.get().within(seconds), where, config.compute, lambda data: demand_of(data, config, where)
+    )
 
 
 def _portable(error: Exception) -> Exception:

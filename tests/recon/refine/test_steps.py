@@ -70,6 +70,29 @@ def test_a_callback_follows_and_stops_the_refinement() -> None:
     assert torch.equal(seen[-1].img, found.img)
 
 
+class Levels:
+    """A prior that leaves the image as it is and notes the levels."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def prepare(self, img: torch.Tensor) -> None:
+        """Nothing."""
+
+    def __call__(self, img: torch.Tensor, level: float) -> torch.Tensor:
+        """The image."""
+        self.seen.append(level)
+        return img
+
+
+def test_where_time_suffices_the_steps_do_not_depend_on_it() -> None:
+    operator, ksp, truth, _ = problem(0.02)
+    with_limit, without = Levels(), Levels()
+    refine(operator, ksp, truth, with_limit, 0.1, 25, Watch.of(1000.0))
+    refine(operator, ksp, truth, without, 0.1, 25)
+    assert with_limit.seen == without.seen
+
+
 def test_who_follows_hears_every_few_steps_where_to_look_is_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     operator, ksp, truth, _ = problem(0.02)
     monkeypatch.setitem(LOOK, "cpu", 10)
