@@ -53,9 +53,10 @@ def refine(
 ) -> Refined:
     """Accelerated proximal gradient steps on ``½ ‖A x - y‖²`` with the filter as the proximal map.
 
-    The filter's level, its threshold, falls geometrically from ``first`` to :data:`LAST` times ``error``, with the steps or with
-    the time, where they would end too late: it ends where the image explains the data as well as noise and maps allow. Held-out samples are
-    left aside for the first :data:`FALLING` of the steps; then the threshold falls once more from :data:`AGAIN`, with all samples.
+    The filter's level, its threshold, falls geometrically from ``first`` to :data:`LAST` times ``error``, with the steps, or with
+    the time where they would end too late: it ends where the image explains the data as well as noise and maps allow. Held-out
+    samples are left aside for the first :data:`FALLING` of the steps; then the threshold falls once more from :data:`AGAIN`, with
+    all samples.
     The constants were chosen on eight fully sampled scans at 4- and 8-fold acceleration, with random and with regular lines.
 
     Args:
