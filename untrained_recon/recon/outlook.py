@@ -20,7 +20,7 @@ class Outlook(NamedTuple):
 
     Attributes:
         text: For people.
-        fits: Whether there is memory for a fit, be it used sparingly.
+        fits: Whether there is memory for a fit, be it used sparingly; not where that is not known.
     """
 
     text: str
@@ -29,10 +29,14 @@ class Outlook(NamedTuple):
     @classmethod
     def of(cls, config: Config, n_coils: int, shape: tuple[int, int], device: torch.device) -> "Outlook":
         """Arguments as :func:`~untrained_recon.recon.demand.image_demand`."""
-        needed, free = image_demand(config, n_coils, shape, device), available(device)
+        try:
+            needed, free = image_demand(config, n_coils, shape, device), available(device)
+            least = fit_demand(config, n_coils, shape, device).least if config.recon.method == "network" else 0
+        except (ReconError, RuntimeError) as error:  # RuntimeError: whatever a failing device raises; the images will tell
+            return cls(f"what memory images take on {device} is not known: {error}", False)
         what = f"images of {shape[0]} x {shape[1]} (y, x) with {n_coils} coils"
         text = f"{what} take about {gib(needed)} of memory each; {gib(free)} are free on {device}"
-        if config.recon.method == "network" and (least := fit_demand(config, n_coils, shape, device).least) > free:
+        if least > free:
             lack = f"a fit needs {gib(least)} at least, and conventional images come instead; fewer network.channels need less"
             return cls(f"{text}: {lack}", False)
         if config.compute.at_once > 1:
@@ -57,9 +61,5 @@ class Herald:
         if size in self._told or data.mask.all():
             return
         self._told.add(size)
-        try:
-            outlook = Outlook.of(config, *size, self._device)
-        except (ReconError, RuntimeError) as error:  # RuntimeError: whatever a failing device raises; the images will tell
-            logger.warning("what memory images take on %s is not known: %s", self._device, error)
-            return
+        outlook = Outlook.of(config, *size, self._device)
         logger.log(logging.INFO if outlook.fits else logging.WARNING, "%s", outlook.text)
