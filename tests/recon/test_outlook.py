@@ -70,7 +70,7 @@ def test_where_no_fit_has_room_it_is_said_before_and_conventional_images_come(
     assert Outlook.of(load_config("fast", {"recon.method": "cg-sense"}), 3, (48, 40), CPU).fits
 
 
-@pytest.mark.parametrize("error", [RuntimeError("device lost"), FitError("no network")], ids=repr)
+@pytest.mark.parametrize("error", [RuntimeError("device lost"), FitError("no network"), AssertionError("no CUDA")], ids=repr)
 def test_what_cannot_be_known_costs_no_image(
     error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

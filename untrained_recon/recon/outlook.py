@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 
 from untrained_recon.config import Config
-from untrained_recon.errors import ReconError
 from untrained_recon.memory import gib
 from untrained_recon.recon.demand import available, fit_demand, image_demand
 from untrained_recon.sampled import plane_shape
@@ -32,7 +31,7 @@ class Outlook(NamedTuple):
         try:
             needed, free = image_demand(config, n_coils, shape, device), available(device)
             least = fit_demand(config, n_coils, shape, device).least if config.recon.method == "network" else 0
-        except (ReconError, RuntimeError) as error:  # RuntimeError: whatever a failing device raises; the images will tell
+        except Exception as error:  # whatever a failing device raises; the images will tell
             return cls(f"what memory images take on {device} is not known: {error}", False)
         what = f"images of {shape[0]} x {shape[1]} (y, x) with {n_coils} coils"
         text = f"{what} take about {gib(needed)} of memory each; {gib(free)} are free on {device}"
