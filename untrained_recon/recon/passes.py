@@ -3,13 +3,13 @@
 Maps of few calibration lines are wrong by more than the noise, and an image that is refined for long with them fits what they
 cannot explain: some got worse by every step. The image itself, with its samples put back, is a calibration of as many lines as one
 likes, so that image and maps improve each other in turns [as in JSENSE: Ying & Sheng, MRM 57:1196, 2007]. Samples that no pass sees
-tell whether another one pays. What is delivered is the mean of the first pass's image and the last's: no measured sample tells for
-sure whether the last is better, their errors differ, and their mean is hardly ever worse than either.
+tell whether another one pays. That passes help is not sure: what is delivered lies between the first image and the last, where the
+same refinement of fewer samples predicts the others best.
 """
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from untrained_recon.physics.maps import estimate_map_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, fft2
 from untrained_recon.recon.fit.held_out import held_out_error, held_out_samples
 from untrained_recon.recon.fit.loop import DISCREPANCY
-from untrained_recon.recon.fit.watch import Progress, Watch
+from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.refine.steps import FIRST_PASS, refine
 from untrained_recon.recon.run import Problem
@@ -32,6 +32,8 @@ STEPS = 30  # of a pass
 FIRST = 3.0  # its first threshold, in units of the uncertainty
 EARLY = 0.5  # of its steps, whose images follow noise less than the best one does
 HELD = 0.05  # of the samples outside the calibration block
+TRIAL = 0.1  # likewise, to find out what the passes are worth
+LEAST, LEAST_WITH_MAPS = 1 / 3, 1 / 2  # share of the last image, as the trial tells too little of lines that are far from others
 BETTER = 0.98  # of the uncertainty with the maps of the calibration lines: what maps of the image must leave less than
 SETTLED = 0.1  # root mean square of an image's change, in units of the uncertainty
 
@@ -50,10 +52,29 @@ def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> t
     Returns:
         The problem, with its last maps; its image; and the steps that were done.
     """
+    last = _passes(problem, img, config, watch.part(0.5))
+    if last.img is img:
+        return problem, img, last.steps
+    least = LEAST if last.problem is problem else LEAST_WITH_MAPS
+    weight = max(least, _weight(problem, config, replace(watch, follow=_showing(watch, last.img))))
+    logger.info("%s: %d more steps, of which %.3g pays", problem.data.index, last.steps, weight)
+    return last.problem, torch.lerp(_moved(img, problem, last.problem), last.img, weight), last.steps
+
+
+@dataclass(frozen=True)
+class _Refined:
+    """What passes leave behind: the problem with other maps, its image, and how many steps were done."""
+
+    problem: Problem
+    img: Tensor
+    steps: int
+
+
+def _passes(problem: Problem, img: Tensor, config: Config, watch: Watch) -> _Refined:
     held = held_out_samples(problem.data.mask, HELD, torch.Generator().manual_seed(config.seed)).to(img.device)
-    first, first_img, done, unseen, bound = problem, img, 0, math.inf, BETTER * problem.error
+    done, unseen, bound = 0, math.inf, BETTER * problem.error
     if not held.any() or not problem.live:
-        return problem, img, done
+        return _Refined(problem, img, done)
     while done + STEPS <= config.refine.iterations - FIRST_PASS and not watch.passed():
         try:
             after = _recalibrated(problem, img, config, bound)
@@ -73,7 +94,34 @@ def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> t
         logger.info("%s: %d more steps, error of unseen samples %.4g, change %.3g", problem.data.index, done, unseen, change)
         if change < SETTLED:
             break
-    return problem, (_moved(first_img, first, problem) + img) / 2, done
+    return _Refined(problem, img, done)
+
+
+def _weight(problem: Problem, config: Config, watch: Watch) -> float:
+    """Share of the last image in what is delivered, by a trial with fewer samples.
+
+    First and last image of these are mixed so that the mixture is next to the samples left out, by least squares; that both saw as
+    little of them makes it a fair comparison, which that of the images themselves is not.
+    """
+    mask, generator = problem.data.mask, torch.Generator().manual_seed(config.seed + 1)
+    held = held_out_samples(mask, TRIAL, generator)
+    data, held = replace(problem.data, mask=mask & ~held.numpy()), held.to(problem.ksp.device)
+    trial = replace(problem, data=data, operator=_without(problem.operator, held))
+    with arithmetic(config.compute, held.device):
+        start = trial.conventional()
+        first = refine(trial.operator, trial.weighted, start, trial.prior(), trial.error, FIRST_PASS, watch).img
+    last = _passes(trial, first, config, watch)
+    operator = _with_mask(last.problem.operator, problem.operator.mask * held)
+    before, after = operator(_moved(first, trial, last.problem)), operator(last.img)
+    gain, change = after - before, float((after - before).abs().square().sum())
+    missing = problem.ksp * operator.mask - before
+    return min(float((gain.conj() * missing).real.sum()) / change, 1.0) if change else 0.0
+
+
+def _showing(watch: Watch, img: Tensor) -> Callback | None:
+    """Tells the follower of a trial, whose images are nobody's, with the image at hand."""
+    follow = watch.follow
+    return None if follow is None else lambda progress: follow(replace(progress, img=img))
 
 
 def _moved(img: Tensor, before: Problem, after: Problem) -> Tensor:
@@ -124,5 +172,8 @@ def _recalibrated(problem: Problem, img: Tensor, config: Config, bound: float) -
 
 
 def _without(operator: CoilFourier | Sense, held: Tensor) -> CoilFourier | Sense:
-    mask = operator.mask * ~held
+    return _with_mask(operator, operator.mask * ~held)
+
+
+def _with_mask(operator: CoilFourier | Sense, mask: Tensor) -> CoilFourier | Sense:
     return CoilFourier(mask, operator.ishape[0]) if isinstance(operator, CoilFourier) else Sense(operator.mps, mask)
