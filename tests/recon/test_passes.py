@@ -138,3 +138,35 @@ def test_a_callback_follows_the_passes_and_stops_them() -> None:
     settings: dict[str, Any] = {**SMALL, "refine": {"iterations": 1000}}
     found = untrained_recon.reconstruct(ksp, mask, device="cpu", follow=follow, **settings)
     assert len(seen) == found.account.refinements == FIRST_PASS + 5
+
+
+def test_a_trial_is_followed_by_the_image_at_hand_and_stopped_by_the_callback() -> None:
+    ksp, mask, _ = acquired(CASES["few steps suffice"])
+    imgs: list[torch.Tensor] = []
+
+    def follow(progress: Progress) -> bool:
+        if progress.stage == "refine":
+            imgs.append(progress.img)
+        return len(imgs) <= FIRST_PASS + passes.STEPS + 10
+
+    settings: dict[str, Any] = {**SMALL, "refine": {"iterations": FIRST_PASS + passes.STEPS}}
+    found = untrained_recon.reconstruct(ksp, mask, device="cpu", follow=follow, **settings)
+    assert found.account.refinements == FIRST_PASS + passes.STEPS
+    trial = imgs[FIRST_PASS + passes.STEPS :]
+    assert FIRST_PASS > len(trial) > 10
+    assert all(img is trial[0] for img in trial)
+    assert any(torch.equal(img, trial[0]) for img in imgs[FIRST_PASS : FIRST_PASS + passes.STEPS])
+
+
+def test_what_is_delivered_lies_between_the_first_image_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES["noisy"]
+    first, mixed = reconstructed(case, FIRST_PASS), reconstructed(case, FIRST_PASS + passes.STEPS)
+    monkeypatch.setattr(passes, "LEAST", 1.0)
+    monkeypatch.setattr(passes, "LEAST_WITH_MAPS", 1.0)
+    reconstructed.cache_clear()
+    last = reconstructed(case, FIRST_PASS + passes.STEPS)
+    reconstructed.cache_clear()
+    whole, way = last.complex_img - first.complex_img, mixed.complex_img - first.complex_img
+    share = (np.vdot(whole, way) / np.vdot(whole, whole)).real
+    assert 0.3 < share < 1.01
+    assert np.linalg.norm(way - share * whole) < 0.1 * np.linalg.norm(whole)
