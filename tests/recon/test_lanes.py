@@ -1,10 +1,11 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -284,6 +285,24 @@ def test_room_is_measured_when_it_is_empty_and_given_back_after_a_failure(monkey
         raise ValueError("lost")
     with room.taken(5), room.taken(2):
         pass
+
+
+def test_a_device_that_fails_costs_nothing_that_was_made_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> Any:
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr(side, "available", lost)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(Stream, "synchronize", lost)
+    side._stream.cache_clear()
+    try:
+        with Lanes(torch.device("cuda"), ComputeConfig(at_once=2, precision="float32")) as lanes:
+            done = [lanes.submit(partial(int, n), partial(int, GIB)) for n in "123"]
+            assert [one.result(TIMEOUT_S) for one in done] == [1, 2, 3]
+    finally:
+        side._stream.cache_clear()
 
 
 class Stream:

@@ -6,6 +6,7 @@ while another computes. Nothing of an image depends on who is beside it, and wha
 
 import contextlib
 import contextvars
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ from untrained_recon.config import ComputeConfig
 from untrained_recon.recon.demand import available
 from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks.compute import arithmetic
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -82,7 +85,7 @@ class Lanes:
         try:
             with torch.cuda.stream(stream):
                 yield
-            stream.synchronize()
+            _wait_for(stream)
         finally:
             self._free.put(number)
 
@@ -106,7 +109,7 @@ class Room:
         with self._change:
             self._change.wait_for(lambda: not self._promised or sum(self._promised) + nbytes <= self._free)
             if not self._promised:
-                self._free = available(self._device)
+                self._free = _available(self._device)
             self._promised.append(nbytes)
         try:
             yield
@@ -114,6 +117,23 @@ class Room:
             with self._change:
                 self._promised.remove(nbytes)
                 self._change.notify_all()
+
+
+def _available(device: torch.device) -> int:
+    """No memory where the device fails: one after the other, each finds out what can still be made of it."""
+    try:
+        return available(device)
+    except RuntimeError as error:
+        logger.warning("the free memory of %s is not known: %s", device, error)
+        return 0
+
+
+def _wait_for(stream: torch.cuda.Stream) -> None:
+    """What was made is on the host by now, and outlives a device that fails."""
+    try:
+        stream.synchronize()
+    except RuntimeError as error:
+        logger.warning("a lane ended with: %s", error)
 
 
 def side_by_side(
