@@ -13,7 +13,7 @@ from untrained_recon.config import Config, ScanConfig, load_config
 from untrained_recon.errors import ConfigError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2, rss, to_recon_matrix
-from untrained_recon.recon.evidence import noise_map, undetermined_part
+from untrained_recon.recon.evidence import AROUND, noise_map, undetermined_map, undetermined_part
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.plane import reconstruct
 from untrained_recon.recon.untrained import Task
@@ -231,6 +231,14 @@ def test_a_map_of_what_is_not_in_the_samples_leaves_the_image_as_it_is(data: KSp
     assert "which part" in reason(
         reconstruct(data, config(evidence__undetermined="true", recon__method="zero-filled"), CPU).undetermined
     )
+
+
+def test_the_map_of_what_is_undetermined_is_a_root_mean_square_thereabouts() -> None:
+    coil_imgs = torch.zeros(2, 40, 48, dtype=torch.complex64)
+    coil_imgs[:, 20, 24] = torch.tensor([3, 4j])
+    found = pixels(undetermined_map(lambda: coil_imgs))
+    assert np.sum(found**2) == pytest.approx(25, rel=1e-3)
+    assert found[20, 24] / found[20, 26] == pytest.approx(np.exp(4 / (4 * AROUND**2)), rel=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["maps", "coils"])
