@@ -9,7 +9,8 @@ model-misfit                the squared residual of the samples exceeds :data:`M
                             sets of maps were asked for than the calibration data need
 acceleration-beyond-coils   the acceleration exceeds the number of independent coils: that between the calibration lines where
                             lines are regular (:data:`REGULAR`), else that of all lines; or they are regular and the coils
-                            were reconstructed without maps
+                            were reconstructed without maps; or they are regular and the coils leave more than
+                            :data:`LEFT_OPEN` of the image open
 maps-missing                maps were asked for, could not be had, and lines are missing
 time-budget                 time ended the reconstruction before :data:`FEWEST_STEPS` steps of its refinement; or before
                             its end, where nothing refines; or before its beginning
@@ -28,6 +29,9 @@ from torch import Tensor
 
 from untrained_recon.account import Account
 from untrained_recon.cautions import Caution
+from untrained_recon.physics.alias_groups import left_open
+from untrained_recon.physics.maps import FEWEST_LINES
+from untrained_recon.physics.operators import Sense, fft2, ifft2
 from untrained_recon.physics.uncertainty import noise_level, noise_sd
 from untrained_recon.recon.fit.loop import OUT_OF_TIME
 from untrained_recon.sampled import calibration_block
@@ -41,8 +45,10 @@ VISIBLE = 2e-3  # of the energy; well explained samples leave 1e-4 to 3e-4, badl
 TRUSTED = 3.0  # times the noise scan's level: what is above it in the corners of k-space is signal
 UNEXPLAINED = 0.1  # of the energy, where the noise is not known
 ACCELERATED = 1.05  # partial Fourier and a few lost lines do not alias
+FINE = 2  # times the matrix
 REGULAR = 0.8  # of the aliases' height relative to the image; random lines have 0.2 to 0.65, regular ones 0.85 to 1
 NEAREST_ALIAS = 16  # part of the field of view
+LEFT_OPEN = 0.28  # root of the share of the energy
 INDEPENDENT = 1e-5  # of the strongest coil combination's energy
 FEWEST_STEPS = 15
 
@@ -118,6 +124,27 @@ def aliasing(data: KSpace, with_maps: bool, maps_failed: bool) -> list[Caution]:
     return []
 
 
+def coils_alike(data: KSpace, operator: Sense, img: Tensor, error: float) -> list[Caution]:
+    """What coils raise that cannot tell apart the places that alias onto each other.
+
+    What the calibration lines hold of the image is not open; of irregular lines nothing is known in closed form.
+
+    Args:
+        data: Its mask.
+        operator: Maps.
+        img: complex ``operator.ishape``.
+        error: See :func:`~untrained_recon.physics.uncertainty.uncertainty`.
+    """
+    shifts = alias_shifts(data.mask)
+    energy = _energy(operator.coil_images(img))
+    if not shifts or error == 0 or energy == 0:
+        return []
+    calibrated = torch.from_numpy(_block(data.mask, FEWEST_LINES)).to(img.device)
+    outer = ifft2(fft2(img) * ~calibrated) if calibrated.any() else img
+    left = math.sqrt(max(0.0, left_open(operator, outer, shifts, error)) / energy)
+    return [Caution("acceleration-beyond-coils", f"coils leave {left:.2g} of the image open, bound {LEFT_OPEN:g}")] * (left > LEFT_OPEN)
+
+
 def acceleration(mask: BoolArray) -> float:
     """Grid points per sample within the extent that was sampled, the calibration block left out: 1 for partial Fourier alone."""
     region = _between(mask)
@@ -127,12 +154,29 @@ def acceleration(mask: BoolArray) -> float:
 
 def alias(mask: BoolArray) -> float:
     """Height of the largest alias by the samples outside the calibration block, relative to the image's own: 1 if regular."""
+    return float(_aliases(mask)[0].max())
+
+
+def alias_shifts(mask: BoolArray) -> list[tuple[int, int]]:
+    """Where regular samples outside the calibration block alias the image to: ``(y, x)`` in pixels; nowhere where none are regular."""
+    response, near = _aliases(mask)
+    found = []
+    while response.max() > REGULAR:
+        y, x = divmod(int(response.argmax()), response.shape[1])
+        found.append((round(y / FINE), round(x / FINE)))
+        response[near.roll((y, x), (0, 1))] = 0
+    return found
+
+
+def _aliases(mask: BoolArray) -> tuple[Tensor, Tensor]:
+    """Heights of the aliases by the samples outside the calibration block; and what is too near to the image itself to be one."""
     outer = mask & _between(mask)
-    fine = [2 * n for n in mask.shape]  # an acceleration that does not divide the matrix puts aliases between pixels
-    response = torch.fft.rfft2(torch.from_numpy(outer).float(), fine).abs() / max(1, int(outer.sum()))  # the other half is alike
+    fine = [FINE * n for n in mask.shape]  # an acceleration that does not divide the matrix puts aliases between pixels
+    response = torch.fft.fft2(torch.from_numpy(outer).float(), fine).abs() / max(1, int(outer.sum()))
     near_y, near_x = (np.minimum(np.arange(n), n - np.arange(n)) < n / NEAREST_ALIAS for n in fine)
-    response[torch.from_numpy(np.logical_and.outer(near_y, near_x[: response.shape[1]]))] = 0
-    return float(response.max())
+    near = torch.from_numpy(np.logical_and.outer(near_y, near_x))
+    response[near] = 0
+    return response, near
 
 
 def independent_coils(data: KSpace) -> int:
@@ -150,9 +194,16 @@ def _between(mask: BoolArray) -> BoolArray:
     first, last = mask.argmax(axis=1)[source], (mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1))[source]
     last_row = rows[sampled].max(initial=-1)
     region: BoolArray = (columns >= first[:, None]) & (columns <= last[:, None]) & ((source >= 0) & (rows <= last_row))[:, None]
+    return region & ~_block(mask)
+
+
+def _block(mask: BoolArray, fewest: int = 1) -> BoolArray:
+    """The calibration block, True within; nowhere if it is of fewer lines."""
     (y, x), (height, width) = (n // 2 for n in mask.shape), calibration_block(mask, max(mask.shape))
-    region[y - height // 2 : y - height // 2 + height, x - width // 2 : x - width // 2 + width] = False
-    return region
+    block = np.zeros_like(mask)
+    if min(height, width) >= fewest:
+        block[y - height // 2 : y - height // 2 + height, x - width // 2 : x - width // 2 + width] = True
+    return block
 
 
 def _energy(x: Tensor) -> float:

@@ -15,7 +15,7 @@ from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_map_sets, needed_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, rss, to_recon_matrix
 from untrained_recon.recon.demand import demand_of
-from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, misfit, out_of_time, too_few_sets
+from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, MISFIT, aliasing, coils_alike, misfit, out_of_time, too_few_sets
 from untrained_recon.recon.evidence import Again, refined_again, undetermined_part
 from untrained_recon.recon.fit.loop import DISCREPANCY, OUT_OF_TIME
 from untrained_recon.recon.fit.watch import Watch
@@ -71,8 +71,12 @@ class Task:
         """What the sampling, the maps and what they leave unexplained raise; ``bound`` as of :func:`misfit`."""
         residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(self.problems, imgs, strict=True)])
         ksp = torch.cat([problem.ksp for problem in self.problems])
-        sampled = aliasing(self.data, self.maps.mps is not None, self.maps.failed)
+        sampled = aliasing(self.data, self.maps.mps is not None, self.maps.failed) or self._coils_alike(imgs)
         return (*self.maps.cautions, *sampled, *misfit(residual, self.data, ksp, bound))
+
+    def _coils_alike(self, imgs: list[Tensor]) -> list[Caution]:
+        each = zip(self.problems, imgs, strict=True)
+        return [doubt for p, img in each if isinstance(p.operator, Sense) for doubt in coils_alike(self.data, p.operator, img, p.error)]
 
     def refined_on(self, imgs: list[Tensor], config: Config, watch: Watch) -> tuple["Task", list[Tensor], int]:
         """See :func:`~untrained_recon.recon.passes.refined_on`; too few sets of maps do not become right by maps of the image."""
