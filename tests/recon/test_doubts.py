@@ -12,13 +12,16 @@ from untrained_recon.account import Account
 from untrained_recon.cautions import Caution
 from untrained_recon.encoding import ImageIndex
 from untrained_recon.masks import Pattern, line_codes
+from untrained_recon.physics.operators import Sense
 from untrained_recon.recon.doubts import (
     FEWEST_STEPS,
     MISFIT,
     REGULAR,
     acceleration,
     alias,
+    alias_shifts,
     aliasing,
+    coils_alike,
     independent_coils,
     misfit,
     out_of_time,
@@ -126,6 +129,36 @@ def test_regular_lines_alias_and_random_ones_do_not() -> None:
     assert all(alias(lines("equispaced", accel)) > REGULAR for accel in (2, 3, 4, 5))
     assert all(alias(lines("random", 4, 8, seed)) < REGULAR for seed in range(5))
     assert alias(np.ones(SHAPE, bool)) == 0
+
+
+@pytest.mark.parametrize(("accel", "rows"), [(2, {48}), (3, {32, 64}), (4, {24, 48, 72}), (5, {19, 38, 58, 77})])
+def test_regular_lines_shift_the_image_by_parts_of_the_field_of_view(accel: int, rows: set[int]) -> None:
+    for mask in (lines("equispaced", accel), lines("equispaced", accel, acs=0)):
+        assert set(alias_shifts(mask)) == {(row, 0) for row in rows}
+    assert alias_shifts(lines("random", 4, 8)) == alias_shifts(np.ones(SHAPE, bool)) == []
+
+
+def test_regular_samples_of_two_axes_shift_it_along_both() -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[::2, ::4] = mask[1::2, 2::4] = True  # CAIPIRINHA
+    assert set(alias_shifts(mask)) == {(48, 20), (0, 40), (48, 60)}
+
+
+def test_places_that_coils_cannot_tell_apart_are_said() -> None:
+    y = torch.linspace(0, 2 * torch.pi, SHAPE[0])[:, None].expand(SHAPE)
+    img = torch.full(SHAPE, 100.0, dtype=torch.complex64)
+
+    def raised(mask: BoolArray, contrast: float, error: float) -> list[str]:
+        mps = torch.polar(torch.stack([1 + contrast * torch.cos(y - c * torch.pi / 2) for c in range(4)]), torch.zeros(4, *SHAPE))
+        operator = Sense(mps / torch.linalg.vector_norm(mps, dim=0), torch.from_numpy(mask))
+        return codes(coils_alike(data(mask), operator, img * torch.from_numpy(texture), error))
+
+    texture = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    regular = lines("equispaced", 2, acs=0)
+    assert raised(regular, 0.9, 1.0) == raised(regular, 0.01, 0.0) == raised(lines("random", 2, 8), 0.01, 1.0) == []
+    assert raised(regular, 0.01, 1.0) == ["acceleration-beyond-coils"]
+    texture[:] = 1  # which the calibration lines hold
+    assert raised(lines("equispaced", 2, acs=8), 0.01, 1.0) == []
 
 
 def test_coils_count_that_see_something_of_their_own() -> None:

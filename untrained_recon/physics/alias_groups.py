@@ -1,8 +1,8 @@
 """What regular sampling leaves open of an image: the places that alias onto each other, told apart by the coils or not.
 
-Where lines are regular, every pixel of the aliased images is the sum of a few places, and of these alone
-[Pruessmann et al., MRM 42:952, 1999]. So the variance of the places given the samples is known in closed form, for an image of which
-nothing is known beforehand but its energy at every place.
+Where lines are regular, every pixel of the aliased images is the sum of a few places, and of these alone [Pruessmann et al., MRM
+42:952, 1999]. So the variance of these places given the samples is known in closed form, for an image of which nothing is known
+beforehand but its energy at every place.
 """
 
 import math

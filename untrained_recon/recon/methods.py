@@ -12,8 +12,9 @@ from untrained_recon.config import BaselineConfig, Config
 from untrained_recon.errors import CalibrationError, FitError
 from untrained_recon.physics.maps import estimate_maps
 from untrained_recon.physics.operators import Sense, data_consistency, fft2, ifft2, rss, to_recon_matrix
+from untrained_recon.physics.uncertainty import uncertainty
 from untrained_recon.recon.conventional import bart, baselines
-from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, aliasing, misfit
+from untrained_recon.recon.doubts import CONVENTIONAL_MISFIT, aliasing, coils_alike, misfit
 from untrained_recon.recon.fit.watch import UNWATCHED, Watch
 from untrained_recon.recon.networks.unet import load_unet, unet_reconstruct
 from untrained_recon.recon.untrained import FALLBACK, Solution, reconstruct_untrained
@@ -95,8 +96,11 @@ def _conventional(data: KSpace, config: Config, method: str, reason: str, device
         return to_recon_matrix(coil_imgs, data.encoding).cpu()
 
     coil_imgs = solved(ksp)
+    operator, calib = Sense(mps, sampling), torch.from_numpy(data.calib).to(where)
+    error = uncertainty(operator, ksp, calib, data.calib_mask)
+    sampled = aliasing(data, True, False) or coils_alike(data, operator, operator.combine(coil_imgs), error)
     residual = (fft2(coil_imgs) - ksp) * sampling
-    cautions = (*aliasing(data, True, False), *misfit(residual, data, ksp, CONVENTIONAL_MISFIT))
+    cautions = (*sampled, *misfit(residual, data, ksp, CONVENTIONAL_MISFIT))
     return Solution(
         coil_imgs=delivered(coil_imgs, ksp),
         mps=mps.cpu(),

@@ -25,7 +25,8 @@ from untrained_recon.recon.networks import build_network
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.refine.phase import image_phase
 from untrained_recon.recon.refine.prior import CollaborativeFilter, Prior
-from untrained_recon.recon.refine.steps import FIRST_PASS, refine
+from untrained_recon.recon.refine.steps import FIRST_PASS, Refined, refine
+from untrained_recon.recon.refine.without_centre import refine_without_centre
 from untrained_recon.sampled import calibration_block
 from untrained_recon.types import KSpace
 
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for its steps matters more
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
-CORRECTION = 1e-4, 60  # likewise, of a start that no centre of k-space supports
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
 WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
 LEAST_SIDE = 7  # pixels; of less (6×200), processes died in PyTorch's backward pass, in 3 of 12 starts
@@ -84,16 +84,6 @@ class Problem:
             return ifft2(self.ksp if held is None else self.ksp * ~held)
         seen = self.operator if held is None else Sense(self.operator.mps, self.operator.mask * ~held)
         return cg_sense(seen, self.ksp * seen.mask, LAMDA, ITERATIONS)
-
-    def corrected(self, img: Tensor, held: Tensor | None) -> Tensor:
-        """An image to refine, corrected by CG-SENSE where no centre of k-space was sampled fully.
-
-        A short fit, and gradient steps, come slowly to what coils alone tell, and without a centre they tell everything.
-        """
-        if isinstance(self.operator, CoilFourier) or min(calibration_block(self.data.mask, FEWEST_LINES)) >= FEWEST_LINES:
-            return img
-        seen = self.operator if held is None else Sense(self.operator.mps, self.operator.mask * ~held)
-        return img + cg_sense(seen, self.ksp * seen.mask - seen(img), *CORRECTION)
 
     @cached_property
     def _phase(self) -> Tensor:
@@ -157,11 +147,17 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
         return replace(fitted, account=replace(account, held_out_chi2=held_chi2))
     start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
     with arithmetic(config.compute, problem.ksp.device):
-        start = problem.corrected(start, held)
-        refined = refine(problem.operator, problem.weighted, start, problem.prior(), problem.error, steps, watch, held)
+        refined = _refined(problem, start, held, steps, watch)
     held_chi2 = math.nan if held is None else _held_chi2(problem, held, refined.held_out**2)
     done = replace(account, refinements=refined.iterations, refinement_stop=refined.stop_reason, held_out_chi2=held_chi2)
     return Run(refined.img, done)
+
+
+def _refined(problem: Problem, img: Tensor, held: Tensor | None, steps: int, watch: Watch) -> Refined:
+    operator, ksp, prior, error = problem.operator, problem.weighted, problem.prior(), problem.error
+    if isinstance(operator, Sense) and min(calibration_block(problem.data.mask, FEWEST_LINES)) < FEWEST_LINES:
+        return refine_without_centre(operator, ksp, img, prior, error, steps, watch, held)
+    return refine(operator, ksp, img, prior, error, steps, watch, held)
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,9 @@ class Task:
         """What the sampling, the maps and what they leave unexplained raise; ``bound`` as of :func:`misfit`."""
         residual = torch.cat([problem.operator(img) - problem.weighted for problem, img in zip(self.problems, imgs, strict=True)])
         ksp = torch.cat([problem.ksp for problem in self.problems])
-        sampled = aliasing(self.data, self.maps.mps is not None, self.maps.failed) or self._coils_alike(imgs)
+        sampled = aliasing(self.data, self.maps.mps is not None, self.maps.failed)
+        sampled = sampled or coils_alike(self.data, self.problems[0].operator, imgs[0], self.problems[0].error)
         return (*self.maps.cautions, *sampled, *misfit(residual, self.data, ksp, bound))
-
-    def _coils_alike(self, imgs: list[Tensor]) -> list[Caution]:
-        each = zip(self.problems, imgs, strict=True)
-        return [doubt for p, img in each if isinstance(p.operator, Sense) for doubt in coils_alike(self.data, p.operator, img, p.error)]
 
     def refined_on(self, imgs: list[Tensor], config: Config, watch: Watch) -> tuple["Task", list[Tensor], int]:
         """See :func:`~untrained_recon.recon.passes.refined_on`; too few sets of maps do not become right by maps of the image."""
