@@ -56,9 +56,7 @@ def error(recon: Reconstruction, width: float) -> float:
     return nrmse(recon.magnitude, rss_image(clean(width), ENCODING))
 
 
-@pytest.mark.parametrize(
-    ("accel", "first", "width", "bound"), [(3, 0, ALIKE, 0.16), (4, 0, DISTINCT, 0.13), (4, 2, DISTINCT, 0.15)]
-)
+@pytest.mark.parametrize(("accel", "first", "width"), [(3, 0, 0.9), (4, 0, DISTINCT), (4, 2, DISTINCT)])
 def test_what_coils_can_tell_apart_is_right_whether_the_centre_line_was_sampled_or_not(
     accel: int, first: int, width: float
 ) -> None:
