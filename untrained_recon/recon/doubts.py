@@ -47,6 +47,7 @@ UNEXPLAINED = 0.1  # of the energy, where the noise is not known
 ACCELERATED = 1.05  # partial Fourier and a few lost lines do not alias
 FINE = 2  # times the matrix: where aliases are looked for
 REGULAR = 0.8  # of the aliases' height relative to the image; random lines have 0.2 to 0.65, regular ones 0.85 to 1
+UNLIKE = 1.5  # times as many samples, or as few, as regular ones with these aliases: a few random lines may have high ones too
 NEAREST_ALIAS = 16  # part of the field of view
 LEFT_OPEN = 0.25  # root of the share of the energy; up to 0.24 where 8 % of the lines calibrate, at up to 8-fold acceleration
 INDEPENDENT = 1e-5  # of the strongest coil combination's energy
@@ -135,10 +136,10 @@ def coils_alike(data: KSpace, operator: CoilFourier | Sense, img: Tensor, error:
         img: complex ``operator.ishape``.
         error: See :func:`~untrained_recon.physics.uncertainty.uncertainty`.
     """
-    if isinstance(operator, CoilFourier):
+    if isinstance(operator, CoilFourier) or error == 0:
         return []
     shifts, energy = alias_shifts(data.mask), _energy(operator.coil_images(img))
-    if not shifts or error == 0 or energy == 0:
+    if not shifts or energy == 0 or not 1 / UNLIKE < acceleration(data.mask) / (1 + len(shifts)) < UNLIKE:
         return []
     calibrated = torch.from_numpy(_block(data.mask, FEWEST_LINES)).to(img.device)
     left = left_open(operator, ifft2(fft2(img) * ~calibrated), shifts, error)
