@@ -24,7 +24,7 @@ from untrained_recon.recon.fit.loop import DISCREPANCY
 from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.refine.steps import FIRST_PASS, refine
-from untrained_recon.recon.run import Problem
+from untrained_recon.recon.run import Problem, first_pass
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +108,7 @@ def _weight(problem: Problem, config: Config, watch: Watch) -> float:
     data, held = replace(problem.data, mask=mask & ~held.numpy()), held.to(problem.ksp.device)
     trial = replace(problem, data=data, operator=_without(problem.operator, held))
     with arithmetic(config.compute, held.device):
-        start = trial.conventional()
-        first = refine(trial.operator, trial.weighted, start, trial.prior(), trial.error, FIRST_PASS, watch).img
+        first = first_pass(trial, trial.conventional(), FIRST_PASS, watch).img
     last = _passes(trial, first, config, watch)
     operator = _with_mask(last.problem.operator, problem.operator.mask * held)
     before, after = operator(_moved(first, trial, last.problem)), operator(last.img)

@@ -147,13 +147,14 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
         return replace(fitted, account=replace(account, held_out_chi2=held_chi2))
     start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
     with arithmetic(config.compute, problem.ksp.device):
-        refined = _refined(problem, start, held, steps, watch)
+        refined = first_pass(problem, start, steps, watch, held)
     held_chi2 = math.nan if held is None else _held_chi2(problem, held, refined.held_out**2)
     done = replace(account, refinements=refined.iterations, refinement_stop=refined.stop_reason, held_out_chi2=held_chi2)
     return Run(refined.img, done)
 
 
-def _refined(problem: Problem, img: Tensor, held: Tensor | None, steps: int, watch: Watch) -> Refined:
+def first_pass(problem: Problem, img: Tensor, steps: int, watch: Watch, held: Tensor | None = None) -> Refined:
+    """Refine an image: see :func:`~untrained_recon.recon.refine.steps.refine`."""
     operator, ksp, prior, error = problem.operator, problem.weighted, problem.prior(), problem.error
     if isinstance(operator, Sense) and min(calibration_block(problem.data.mask, FEWEST_LINES)) < FEWEST_LINES:
         return refine_without_centre(operator, ksp, img, prior, error, steps, watch, held)
