@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from untrained_recon.config import load_config
 from untrained_recon.errors import ConfigError
 from untrained_recon.files.export.sidecar import write_json
 from untrained_recon.files.open import open_volume
+from untrained_recon.host.chain import chain_xml
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import fft2
 from untrained_recon.site.junit import is_junit, junit
@@ -82,8 +84,9 @@ def test_settings_in_such_a_file_have_a_name_that_can_be_kept(folder: Path) -> N
     config = load_config(str(path))
     assert config.name == LEGIBLE
     assert len(config.hash) == 12
-    with pytest.raises(ConfigError, match="not UTF-8; rename it"):
-        configuration_xml({"config": str(path)})
+    for tell in (configuration_xml, partial(chain_xml, "acquisitions", "float")):
+        with pytest.raises(ConfigError, match="not UTF-8; rename it"):
+            tell({"config": str(path)})
 
 
 def test_other_texts_are_legible(tmp_path: Path) -> None:

@@ -14,10 +14,15 @@ def configuration_xml(properties: Mapping[str, str]) -> bytes:
     """The ``<configuration>`` node with which a chain passes properties to a gadget.
 
     Raises:
-        ConfigError: A value is no text, as the name of a file that is not UTF-8.
+        ConfigError: As :func:`require_text`.
     """
+    require_text(properties)
+    lines = [f"<property name={quoteattr(name)} value={quoteattr(value)}/>" for name, value in properties.items()]
+    return "".join(['<?xml version="1.0"?><configuration>', *lines, "</configuration>"]).encode()
+
+
+def require_text(properties: Mapping[str, str]) -> None:
+    """Raise ConfigError where a value is no text, as the name of a file that is not UTF-8."""
     for name, value in properties.items():
         if legible(value) != value:
             raise ConfigError(f"{name}: {printable(value)} cannot be told to the gadget, as it is not UTF-8; rename it")
-    lines = [f"<property name={quoteattr(name)} value={quoteattr(value)}/>" for name, value in properties.items()]
-    return "".join(['<?xml version="1.0"?><configuration>', *lines, "</configuration>"]).encode()

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -214,6 +216,23 @@ def test_what_was_made_before_is_set_aside_where_no_record_can_tell_what_it_is(d
     (out / "records" / "a.json").write_text(text)
     assert failed(task, RuntimeError("killed")).record.outcome == "failed"
     assert (out / "unreadable" / "a.3" / "images" / "a.h5").exists()
+
+
+def test_results_on_another_file_system_are_set_aside_too(data: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(data, config)
+    out, rename = data.parent / "out", os.rename
+    before = (out / "images" / "a.h5").read_bytes()
+    (out / "records" / "a.json").write_text("{")
+
+    def within_one(src: Path, dst: Path) -> None:
+        if Path(src).parent.name == "images" and "unreadable" in str(dst):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(src, dst)
+
+    monkeypatch.setattr(os, "rename", within_one)
+    (record, _), _ = run(data, config)
+    assert record.outcome == "done"
+    assert (out / "unreadable" / "a.1" / "images" / "a.h5").read_bytes() == before
 
 
 def test_a_worker_that_dies_of_a_scan_leaves_its_images_of_before(data: Path, config: Config) -> None:

@@ -147,7 +147,7 @@ def test_where_there_is_no_short_way_no_time_or_no_network_the_reason_is_given(d
     fallback = reconstruct(data, config(**asked), CPU, Watch.of(0.0))
     assert fallback.account.method == "cg-sense"
     assert reason(fallback.spread) == "no network was fitted"
-    assert "the time left allows fewer than 4 replicas" in reason(fallback.noise)
+    assert reason(fallback.noise) == "the time left allows fewer than 4 replicas"  # and not how long one takes, as none was made
 
 
 def test_fewer_replicas_are_made_where_time_is_short(data: KSpace, monkeypatch: pytest.MonkeyPatch) -> None:

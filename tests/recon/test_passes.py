@@ -140,6 +140,23 @@ def test_a_callback_follows_the_passes_and_stops_them() -> None:
     assert len(seen) == found.account.refinements == FIRST_PASS + 5
 
 
+@pytest.mark.parametrize("step", [FIRST_PASS + passes.STEPS + 5, FIRST_PASS + 2 * passes.STEPS + 5])
+def test_a_callback_that_says_once_that_it_is_enough_hears_no_more(step: int) -> None:
+    """In the second pass, while the first was kept, and in the trial."""
+    ksp, mask, _ = acquired(CASES["hard"])
+    seen: list[int] = []
+
+    def follow(progress: Progress) -> bool:
+        if progress.stage == "refine":
+            seen.append(progress.iteration)
+        return len(seen) != step
+
+    settings: dict[str, Any] = {**SMALL, "refine": {"iterations": FIRST_PASS + 2 * passes.STEPS}}
+    found = untrained_recon.reconstruct(ksp, mask, device="cpu", follow=follow, **settings)
+    assert len(seen) == step
+    assert found.account.refinements == min(step, FIRST_PASS + 2 * passes.STEPS)
+
+
 def test_a_trial_is_followed_by_the_image_at_hand_and_stopped_by_the_callback() -> None:
     ksp, mask, _ = acquired(CASES["few steps suffice"])
     imgs: list[torch.Tensor] = []

@@ -120,9 +120,9 @@ class BatchFolder:
             for place, folder in places.items():
                 if place.exists():
                     make_folder(folder)
-                    place.rename(folder / place.name)
+                    shutil.move(place, folder / place.name)  # each of them may be on a file system of its own
         except OSError as error:
-            raise RawFileError(f"{aside}: cannot be written: {error.strerror}") from error
+            raise RawFileError(f"{aside}: cannot be written: {error.strerror or error}") from error
         return aside
 
     @contextmanager

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Literal
 from xml.etree import ElementTree
 
+from untrained_recon.wire import require_text
+
 Input = Literal["acquisitions", "buckets", "buffers"]
 Output = Literal["float", "uint16", "complex"]
 
@@ -63,7 +65,11 @@ def chain_xml(source: Input, output: Output, properties: Mapping[str, str], conn
 
     Returns:
         The XML document.
+
+    Raises:
+        ConfigError: A value is no text, as the name of a file that is not UTF-8.
     """
+    require_text(properties)
     root = ElementTree.Element("configuration")
     ElementTree.SubElement(root, "version").text = "2"
     _component(ElementTree.SubElement(root, "readers"), "reader", *READER)

@@ -136,7 +136,8 @@ def noise_map(again: Again | None, data: KSpace, ksp: Tensor, config: Config, wa
     made = side_by_side(replica, seeds, watch, ksp.device, config.compute, needed)
     magnitudes = [one for one in made if one is not None]
     if len(magnitudes) < FEWEST_REPLICAS:
-        return EvidenceMap(None, f"the time left allows fewer than {FEWEST_REPLICAS} replicas of {pace.each:.2g} s")
+        each = f" of {pace.each:.2g} s" if pace.each else ""  # none was begun
+        return EvidenceMap(None, f"the time left allows fewer than {FEWEST_REPLICAS} replicas{each}")
     level = f"known, {sigma:.3g}" if data.prewhitened else f"estimated in the corners of k-space, {sigma:.3g}"
     count = len(magnitudes) if len(magnitudes) == replicas else f"{len(magnitudes)} (of {replicas}, for want of time)"
     return _map(magnitudes, f"{count} replicas, noise level {level}")

@@ -20,7 +20,7 @@ from untrained_recon.errors import CalibrationError
 from untrained_recon.physics.maps import estimate_map_sets
 from untrained_recon.physics.operators import CoilFourier, Sense, data_consistency, fft2
 from untrained_recon.recon.fit.held_out import held_out_error, held_out_samples
-from untrained_recon.recon.fit.loop import DISCREPANCY
+from untrained_recon.recon.fit.loop import CALLBACK, DISCREPANCY
 from untrained_recon.recon.fit.watch import Callback, Progress, Watch
 from untrained_recon.recon.networks.compute import arithmetic
 from untrained_recon.recon.refine.steps import FIRST_PASS, refine
@@ -41,7 +41,7 @@ SETTLED = 0.1  # root mean square of an image's change, in units of the uncertai
 def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> tuple[Problem, Tensor, int]:
     """Refine an image on, in whole passes: while they pay, and as far as ``refine.iterations`` and time allow.
 
-    A pass that time or the callback ends is not kept.
+    A pass that time or the callback ends is not kept; after the callback has ended one, nothing else is begun.
 
     Args:
         problem: Whose image it is. Maps that are known, and coils without maps, stay what they are.
@@ -55,24 +55,26 @@ def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> t
     last = _passes(problem, img, config, watch.part(0.5))
     if last.img is img:
         return problem, img, last.steps
-    least = LEAST if last.problem is problem else LEAST_WITH_MAPS
-    weight = max(least, _weight(problem, config, replace(watch, follow=_showing(watch, last.img))))
+    weight = LEAST if last.problem is problem else LEAST_WITH_MAPS
+    if not last.stopped:
+        weight = max(weight, _weight(problem, config, replace(watch, follow=_showing(watch, last.img))))
     logger.info("%s: %d more steps, of which %.3g pays", problem.data.index, last.steps, weight)
     return last.problem, torch.lerp(_moved(img, problem, last.problem), last.img, weight), last.steps
 
 
 @dataclass(frozen=True)
 class _Refined:
-    """What passes leave behind: the problem with other maps, its image, and how many steps were done."""
+    """What passes leave behind: the problem with other maps, its image, how many steps were done, and whether the callback ended them."""
 
     problem: Problem
     img: Tensor
     steps: int
+    stopped: bool = False
 
 
 def _passes(problem: Problem, img: Tensor, config: Config, watch: Watch) -> _Refined:
     held = held_out_samples(problem.data.mask, HELD, torch.Generator().manual_seed(config.seed)).to(img.device)
-    done, unseen, bound = 0, math.inf, BETTER * problem.error
+    done, unseen, bound, stopped = 0, math.inf, BETTER * problem.error, False
     if not held.any() or not problem.live:
         return _Refined(problem, img, done)
     while done + STEPS <= config.refine.iterations - FIRST_PASS and not watch.passed():
@@ -87,6 +89,7 @@ def _passes(problem: Problem, img: Tensor, config: Config, watch: Watch) -> _Ref
             followed = replace(watch, follow=best)
             found = refine(seen, after.ksp * seen.mask, start, after.prior(), after.error, STEPS, followed, first=FIRST, look=1)
         done += found.iterations
+        stopped = found.stop_reason == CALLBACK
         if found.stop_reason != DISCREPANCY or best.img is None or best.error >= unseen:
             break
         problem, img, unseen = after, best.img, best.error
@@ -94,7 +97,7 @@ def _passes(problem: Problem, img: Tensor, config: Config, watch: Watch) -> _Ref
         logger.info("%s: %d more steps, error of unseen samples %.4g, change %.3g", problem.data.index, done, unseen, change)
         if change < SETTLED:
             break
-    return _Refined(problem, img, done)
+    return _Refined(problem, img, done, stopped)
 
 
 def _weight(problem: Problem, config: Config, watch: Watch) -> float:
@@ -108,8 +111,10 @@ def _weight(problem: Problem, config: Config, watch: Watch) -> float:
     data, held = replace(problem.data, mask=mask & ~held.numpy()), held.to(problem.ksp.device)
     trial = replace(problem, data=data, operator=_without(problem.operator, held))
     with arithmetic(config.compute, held.device):
-        first = first_pass(trial, trial.conventional(), FIRST_PASS, watch).img
-    last = _passes(trial, first, config, watch)
+        found = first_pass(trial, trial.conventional(), FIRST_PASS, watch)
+    if found.stop_reason == CALLBACK:
+        return 0.0
+    first, last = found.img, _passes(trial, found.img, config, watch)
     operator = _with_mask(last.problem.operator, problem.operator.mask * held)
     before, after = operator(_moved(first, trial, last.problem)), operator(last.img)
     gain, change = after - before, float((after - before).abs().square().sum())
