@@ -10,7 +10,7 @@ from untrained_recon.bench.fits import Case, phantom
 from untrained_recon.config import FitConfig, NetworkConfig, load_config
 from untrained_recon.errors import FitError
 from untrained_recon.physics.operators import CoilFourier
-from untrained_recon.recon.demand import BASE, available, demand, demand_of, image_demand, must_save
+from untrained_recon.recon.demand import BASE, SAMPLE_BYTES, available, demand, demand_of, image_demand, must_save
 from untrained_recon.recon.fit.loop import fit
 from untrained_recon.recon.networks import ImageGenerator, build_network
 from untrained_recon.recon.plane import reconstruct
@@ -33,7 +33,7 @@ def operator(size: int) -> CoilFourier:
 @pytest.mark.parametrize("settings", KINDS, ids=lambda settings: settings.kind)
 def test_memory_grows_with_the_matrix_and_holds_for_the_fit(settings: NetworkConfig) -> None:
     pytest.importorskip("psutil")
-    small, large = demand(network(settings, 64), operator(64)), demand(network(settings, 256), operator(256))
+    small, large = demand(network(settings, 64), operator(64).oshape), demand(network(settings, 256), operator(256).oshape)
     assert large.usual - BASE > 8 * (small.usual - BASE)
     assert large.least <= large.usual
     ksp = torch.ones(1, 256, 256, dtype=torch.complex64)
@@ -47,19 +47,19 @@ def test_a_fit_is_reduced_or_refused_where_memory_does_not_suffice(
 ) -> None:
     caplog.set_level("INFO")
     dip = network(KINDS[2], 256)
-    needed = demand(dip, operator(256))
+    needed = demand(dip, operator(256).oshape)
     for free, saves in ((2 * needed.usual, False), ((needed.usual + needed.least) // 2, True)):
         monkeypatch.setattr("untrained_recon.recon.demand.free_memory", lambda free=free: free)
-        assert must_save(dip, operator(256)) == saves
+        assert must_save(dip, operator(256).oshape) == saves
     monkeypatch.setattr("untrained_recon.recon.demand.free_memory", lambda: needed.least - 1)
     with pytest.raises(FitError, match=r"the fit needs 0\.\d\d GiB of memory, and 0\.\d\d GiB are free"):
-        must_save(dip, operator(256))
+        must_save(dip, operator(256).oshape)
     assert caplog.text.count("a fit takes about 0.") == 3
 
 
 def test_looking_changes_nothing() -> None:
     looked_at, other = network(KINDS[0], 64), network(KINDS[0], 64)
-    demand(looked_at, operator(64))
+    demand(looked_at, operator(64).oshape)
     assert torch.equal(looked_at(), other())
 
 
@@ -74,7 +74,7 @@ class NeedsAnImage(nn.Module):
 def test_a_layer_that_cannot_do_without_an_image_is_given_one() -> None:
     own = network(KINDS[0], 64)
     own.layers.insert(1, NeedsAnImage())
-    assert demand(own, operator(64)).usual > demand(network(KINDS[0], 64), operator(64)).usual
+    assert demand(own, operator(64).oshape).usual > demand(network(KINDS[0], 64), operator(64).oshape).usual
 
 
 def test_a_gpu_has_free_what_nobody_uses_and_what_pytorch_keeps_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +103,13 @@ def test_the_estimate_grows_with_the_image_and_counts_what_is_done() -> None:
     assert small < large < many == image_demand(config, config.maps.max_coils, (256, 256), gpu)
     conventional = load_config("fast", {"recon.method": "cg-sense", "refine.iterations": "0", "maps.sets": "1"})
     assert image_demand(conventional, 4, (256, 256), torch.device("cpu")) < large
+
+
+def test_an_estimate_takes_no_memory_of_an_image() -> None:
+    pytest.importorskip("psutil")
+    with peak_memory(torch.device("cpu")) as peak:
+        assert image_demand(load_config("fast"), 8, (6000, 6000), torch.device("cpu")) > 8 * 6000**2 * SAMPLE_BYTES
+        assert (peak() or 0) < 6000**2 * SAMPLE_BYTES
 
 
 def test_of_a_volume_a_plane_counts() -> None:

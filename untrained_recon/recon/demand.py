@@ -6,6 +6,7 @@ whatever else it does. On both it is judged beforehand: a fit that needs too muc
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,6 @@ from untrained_recon.errors import FitError
 from untrained_recon.memory import free_memory, gib
 from untrained_recon.physics.espirit import working_bytes as maps_bytes
 from untrained_recon.physics.map_sets import AUTO_SETS
-from untrained_recon.physics.operators import CoilFourier, Sense
 from untrained_recon.recon.networks import ImageGenerator, build_network
 from untrained_recon.recon.networks.compute import precision
 from untrained_recon.recon.refine.collaborative import working_bytes as filter_bytes
@@ -41,30 +41,30 @@ class Demand(NamedTuple):
     least: int
 
 
-def demand(network: ImageGenerator, operator: CoilFourier | Sense) -> Demand:
+def demand(network: ImageGenerator, oshape: Sequence[int]) -> Demand:
     """By what the layers of the network would put out.
 
     Args:
         network: Ready to be fitted.
-        operator: Forward model, for its matrix and coils.
+        oshape: Of the forward model, ``(n_coils, n_y, n_x)``.
     """
     layers, inside = _outputs(network)
     kept = sum(inside)
     weights = sum(parameter.nbytes for parameter in network.parameters())
-    samples = SAMPLE_BYTES * math.prod(operator.oshape)
+    samples = SAMPLE_BYTES * math.prod(oshape)
     common = WEIGHTS * weights + SAMPLES * samples + 2 * max(layers)
     usual, least = (int(BASE + LIBRARIES * (common + held)) for held in (kept, min(kept, sum(layers) + 2 * max(layers))))
     return Demand(usual, least)
 
 
-def must_save(network: ImageGenerator, operator: CoilFourier | Sense) -> bool:
-    """Whether the free memory suffices only if it is used sparingly.
+def must_save(network: ImageGenerator, oshape: Sequence[int]) -> bool:
+    """Whether the free memory suffices only if it is used sparingly; arguments as :func:`demand`.
 
     Raises:
         FitError: It does not suffice at all.
     """
     device = network.z.device
-    needed, free = demand(network, operator), available(device)
+    needed, free = demand(network, oshape), available(device)
     logger.info("a fit takes about %s of memory, sparingly %s; %s are free on %s", *map(gib, (*needed, free)), device)
     if needed.least > free:
         raise FitError(
@@ -104,7 +104,7 @@ def fit_demand(config: Config, n_coils: int, shape: tuple[int, int], device: tor
     _, _, n_images, fitted = _counts(config, n_coils)
     network = build_network(config.network, 2 * n_images, shape, torch.Generator().manual_seed(0))
     network.bf16 = precision(config.compute, device) == "bf16"
-    return demand(network, CoilFourier(torch.ones(shape, dtype=torch.bool), fitted))
+    return demand(network, (fitted, *shape))
 
 
 def replica_demand(config: Config, n_coils: int, shape: tuple[int, int], device: torch.device) -> int:

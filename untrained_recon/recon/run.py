@@ -213,7 +213,7 @@ def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, wat
         generator = torch.Generator().manual_seed(config.seed + number)
         out_channels, out_size = 2 * math.prod(operator.ishape[:-2]), (operator.ishape[-2], operator.ishape[-1])
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
-        network.save_memory = save_memory or must_save(network, operator)
+        network.save_memory = save_memory or must_save(network, operator.oshape)
         network.recorded &= not network.save_memory  # a recording keeps its memory to itself
         settings = config.fit
         if before is not None and follows and before.lend(name, network):
