@@ -106,7 +106,7 @@ class BatchFolder:
             return Record.from_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RawFileError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
     def _aside(self, name: str) -> Path:
