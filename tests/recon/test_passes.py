@@ -175,6 +175,22 @@ def test_a_trial_is_followed_by_the_image_at_hand_and_stopped_by_the_callback() 
     assert any(torch.equal(img, trial[0]) for img in imgs[FIRST_PASS : FIRST_PASS + passes.STEPS])
 
 
+def test_a_trial_without_the_only_sample_that_tells_of_the_noise_costs_no_image() -> None:
+    """Of a coil without others the corners of k-space tell of it; here one sample is left there, and the trial is to do without."""
+    ksp, mask, _ = acquired(CASES["hard"])
+    k_y, k_x = (np.abs(np.arange(n) - n // 2) / n for n in SHAPE)
+    corners = mask & (k_y > 0.25)[:, None] & (k_x > 0.42)
+    for place in np.argwhere(corners):
+        one = mask & ~corners
+        one[tuple(place)] = True
+        if passes.held_out_samples(one, passes.TRIAL, torch.Generator().manual_seed(1))[tuple(place)]:
+            break
+    settings: dict[str, Any] = {**SMALL, "refine": {"iterations": FIRST_PASS + passes.STEPS}}
+    found = untrained_recon.reconstruct((ksp * one)[:1], one, device="cpu", **settings)
+    assert found.account.refinements == FIRST_PASS + passes.STEPS
+    assert np.isfinite(found.magnitude).all()
+
+
 def test_what_is_delivered_lies_between_the_first_image_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES["noisy"]
     first, mixed = reconstructed(case, FIRST_PASS), reconstructed(case, FIRST_PASS + passes.STEPS)
