@@ -93,6 +93,23 @@ def test_where_time_suffices_the_steps_do_not_depend_on_it() -> None:
     assert with_limit.seen == without.seen
 
 
+def test_steps_that_are_slow_at_first_let_the_threshold_fall_faster_and_never_rise(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator, ksp, truth, _ = problem(0.02)
+    now = 0.0
+    monkeypatch.setattr("untrained_recon.recon.refine.steps.time.monotonic", lambda: now)
+
+    class Slow(Levels):
+        def __call__(self, img: torch.Tensor, level: float) -> torch.Tensor:
+            nonlocal now
+            now += 2.2 if len(self.seen) < 3 else 0.02
+            return super().__call__(img, level)
+
+    slow = Slow()
+    refine(operator, ksp, truth, slow, 0.1, 20, Watch.of(20.0))
+    assert len(slow.seen) == 20
+    assert slow.seen == sorted(slow.seen, reverse=True)
+
+
 def test_who_follows_hears_every_few_steps_where_to_look_is_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     operator, ksp, truth, _ = problem(0.02)
     monkeypatch.setitem(LOOK, "cpu", 10)

@@ -75,13 +75,13 @@ def refine(
     seen = None if held is None else ~held
     norm, energy = float(operator.mask.max()) ** 2, ksp.abs().square().sum()
     state, held_error, stop_reason, iteration = _State(img), math.nan, DISCREPANCY, 0
-    longest, look = 0.0, look or LOOK[ksp.device.type]
+    done, longest, look = 0.0, 0.0, look or LOOK[ksp.device.type]
     for iteration in range(iterations):
         watch.heed()
         begun = time.monotonic()
         elapsed = (begun - start + longest) / seconds  # at the end of this step
         late = elapsed if elapsed > (iteration + 1) / iterations else 0.0  # else the same steps whatever their time
-        done = min(max(iteration / max(iterations - 1, 1), late), 1.0)
+        done = min(max(done, iteration / max(iterations - 1, 1), late), 1.0)
         if seen is not None and held is not None and done >= split:
             held_error, seen = held_out_error(operator(state.img), ksp, held), None
             state = _State(state.img)
