@@ -191,6 +191,24 @@ def test_a_trial_without_the_only_sample_that_tells_of_the_noise_costs_no_image(
     assert np.isfinite(found.magnitude).all()
 
 
+@pytest.mark.parametrize("what", ["_recalibrated", "_weight"])
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("out of memory"), MemoryError()], ids=["gpu", "host"])
+def test_where_memory_does_not_suffice_to_refine_on_the_image_stays(
+    what: str, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    case = CASES["few steps suffice"]
+    ksp, mask, _ = acquired(case)
+    monkeypatch.setattr(passes, what, fail)
+    settings: dict[str, Any] = {**SMALL, "refine": {"iterations": FIRST_PASS + passes.STEPS}}
+    found = untrained_recon.reconstruct(ksp, mask, device="cpu", **settings)
+    assert (found.account.refinements, found.account.fallback_reason) == (FIRST_PASS, "")
+    np.testing.assert_array_equal(found.magnitude, reconstructed(case, FIRST_PASS).magnitude)
+    assert f"the image is not refined on: {type(error).__name__}" in caplog.text
+
+
 def test_what_is_delivered_lies_between_the_first_image_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES["noisy"]
     first, mixed = reconstructed(case, FIRST_PASS), reconstructed(case, FIRST_PASS + passes.STEPS)

@@ -39,9 +39,10 @@ SETTLED = 0.1  # root mean square of an image's change, in units of the uncertai
 
 
 def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> tuple[Problem, Tensor, int]:
-    """Refine an image on, in whole passes: while they pay, and as far as ``refine.iterations`` and time allow.
+    """Refine an image on, in whole passes: while they pay, and as far as ``refine.iterations``, time and memory allow.
 
-    A pass that time or the callback ends is not kept; after the callback has ended one, nothing else is begun.
+    A pass that time or the callback ends is not kept; after the callback has ended one, nothing else is begun. Where memory or the
+    device fails, the image stays what it is.
 
     Args:
         problem: Whose image it is. Maps that are known, and coils without maps, stay what they are.
@@ -52,6 +53,16 @@ def refined_on(problem: Problem, img: Tensor, config: Config, watch: Watch) -> t
     Returns:
         The problem, with its last maps; its image; and the steps that were done.
     """
+    try:
+        return _mixed(problem, img, config, watch)
+    except (RuntimeError, MemoryError) as error:  # RuntimeError: whatever a failing device raises
+        # as text: who keeps the record would keep the traceback, and with it all that the pass holds
+        logger.warning("%s: the image is not refined on: %s: %s", problem.data.index, type(error).__name__, error)
+        return problem, img, 0
+
+
+def _mixed(problem: Problem, img: Tensor, config: Config, watch: Watch) -> tuple[Problem, Tensor, int]:
+    """What :func:`refined_on` returns."""
     last = _passes(problem, img, config, watch.part(0.5))
     if last.img is img:
         return problem, img, last.steps
