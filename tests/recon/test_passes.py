@@ -14,6 +14,7 @@ from untrained_recon.phantom.head import coil_covariance, draw_noise
 from untrained_recon.phantom.simulation import Simulation, scan
 from untrained_recon.physics.operators import fft2, ifft2
 from untrained_recon.recon import passes
+from untrained_recon.recon.fit.held_out import held_out_samples
 from untrained_recon.recon.fit.watch import Progress
 from untrained_recon.recon.refine.steps import FIRST_PASS
 from untrained_recon.types import BoolArray, ComplexArray, FloatArray, Reconstruction
@@ -183,7 +184,7 @@ def test_a_trial_without_the_only_sample_that_tells_of_the_noise_costs_no_image(
     for place in np.argwhere(corners):
         one = mask & ~corners
         one[tuple(place)] = True
-        if passes.held_out_samples(one, passes.TRIAL, torch.Generator().manual_seed(1))[tuple(place)]:
+        if held_out_samples(one, passes.TRIAL, torch.Generator().manual_seed(1))[tuple(place)]:
             break
     settings: dict[str, Any] = {**SMALL, "refine": {"iterations": FIRST_PASS + passes.STEPS}}
     found = untrained_recon.reconstruct((ksp * one)[:1], one, device="cpu", **settings)

@@ -75,7 +75,7 @@ def _mixed(problem: Problem, img: Tensor, config: Config, watch: Watch) -> tuple
 
 @dataclass(frozen=True)
 class _Refined:
-    """What passes leave behind: the problem with other maps, its image, how many steps were done, and whether the callback ended them."""
+    """What passes leave behind: the problem with other maps, its image, the steps done, and whether the callback ended them."""
 
     problem: Problem
     img: Tensor
