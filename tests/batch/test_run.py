@@ -195,7 +195,11 @@ def test_images_of_the_same_data_stay_until_new_ones_are_complete(
     assert failures(out) == []
 
 
-@pytest.mark.parametrize("text", ["{", '{"name": "a", "of a later version": 1}', 100_000 * "["], ids=["broken", "other", "deep"])
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"name": "a", "of a later version": 1}', 100_000 * "[", '{"inputs": []}'],
+    ids=["broken", "other", "deep", "of no file"],
+)
 def test_what_was_made_before_is_set_aside_where_no_record_can_tell_what_it_is(data: Path, config: Config, text: str) -> None:
     """It may be of another file, and what comes now may fail."""
     run(data, config, exports=("npy",))

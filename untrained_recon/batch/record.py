@@ -66,6 +66,8 @@ class Record:
     def from_json(cls, text: str) -> "Record":
         """Of what is stored. Raises ValueError, KeyError or TypeError where that is something else."""
         values = json.loads(text)
+        if not values["inputs"]:
+            raise ValueError("it names no file that its images were made of")
         return cls(
             **{
                 **values,
