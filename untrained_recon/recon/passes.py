@@ -69,7 +69,7 @@ def _mixed(problem: Problem, img: Tensor, config: Config, watch: Watch) -> tuple
     weight = LEAST if last.problem is problem else LEAST_WITH_MAPS
     if not last.stopped:
         weight = max(weight, _weight(problem, config, replace(watch, follow=_showing(watch, last.img))))
-    logger.info("%s: %d more steps, of which %.3g pays", problem.data.index, last.steps, weight)
+    logger.info("%s: %d more steps, %.3g of the last image delivered", problem.data.index, last.steps, weight)
     return last.problem, torch.lerp(_moved(img, problem, last.problem), last.img, weight), last.steps
 
 
