@@ -22,6 +22,7 @@ the noise scan's: the corners of small matrices hold signal. The residual is tha
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -158,29 +159,33 @@ def acceleration(mask: BoolArray) -> float:
 
 def alias(mask: BoolArray) -> float:
     """Height of the largest alias by the samples outside the calibration block, relative to the image's own: 1 if regular."""
-    return float(_aliases(mask)[0].max())
+    return _aliases(mask.tobytes(), mask.shape)[0]
 
 
 def alias_shifts(mask: BoolArray) -> list[tuple[int, int]]:
     """By how many pixels ``(y, x)`` the samples outside the calibration block shift the image to its aliases; none if irregular."""
-    response, near = _aliases(mask)
-    found = []
-    while response.max() > REGULAR:
-        y, x = divmod(int(response.argmax()), response.shape[1])
-        found.append((round(y / FINE), round(x / FINE)))
-        response[near.roll((y, x), (0, 1))] = 0
-    return found
+    return list(_aliases(mask.tobytes(), mask.shape)[1])
 
 
-def _aliases(mask: BoolArray) -> tuple[Tensor, Tensor]:
-    """Heights of the aliases by the samples outside the calibration block; and what is too near to the image itself to be one."""
-    outer = mask & _between(mask)
-    fine = [FINE * n for n in mask.shape]  # an acceleration that does not divide the matrix puts aliases between pixels
-    response = torch.fft.fft2(torch.from_numpy(outer).float(), fine).abs() / max(1, int(outer.sum()))
+@lru_cache(maxsize=8)  # images of a scan mostly have the same mask
+def _aliases(samples: bytes, shape: tuple[int, ...]) -> tuple[float, tuple[tuple[int, int], ...]]:
+    """What :func:`alias` and :func:`alias_shifts` say of a mask."""
+    mask = np.frombuffer(samples, bool).reshape(shape)
+    outer = torch.from_numpy(mask & _between(mask)).float()
+    fine = [FINE * n for n in shape]  # an acceleration that does not divide the matrix puts aliases between pixels
     near_y, near_x = (np.minimum(np.arange(n), n - np.arange(n)) < n / NEAREST_ALIAS for n in fine)
-    near = torch.from_numpy(np.logical_and.outer(near_y, near_x))
-    response[near] = 0
-    return response, near
+    near, energy = torch.from_numpy(np.logical_and.outer(near_y, near_x)), max(1, int(outer.sum()))
+    half = torch.fft.rfft2(outer, fine).abs() / energy  # the other half is alike
+    half[near[:, : half.shape[1]]] = 0
+    height, shifts = float(half.max()), []
+    if height > REGULAR:
+        response = torch.fft.fft2(outer, fine).abs() / energy
+        response[near] = 0
+        while response.max() > REGULAR:
+            y, x = divmod(int(response.argmax()), response.shape[1])
+            shifts.append((round(y / FINE), round(x / FINE)))
+            response[near.roll((y, x), (0, 1))] = 0
+    return height, tuple(shifts)
 
 
 def independent_coils(data: KSpace) -> int:

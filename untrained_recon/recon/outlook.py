@@ -30,7 +30,8 @@ class Outlook(NamedTuple):
         """Arguments as :func:`~untrained_recon.recon.demand.image_demand`."""
         try:
             needed, free = image_demand(config, n_coils, shape, device), available(device)
-            least = fit_demand(config, n_coils, shape, device).least if config.recon.method == "network" else 0
+            scarce = needed > free and config.recon.method == "network"
+            least = fit_demand(config, n_coils, shape, device).least if scarce else 0
         except Exception as error:  # whatever a failing device raises; the images will tell
             return cls(f"what memory images take on {device} is not known: {error}", False)
         what = f"images of {shape[0]} x {shape[1]} (y, x) with {n_coils} coils"

@@ -154,7 +154,9 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
 
 
 def first_pass(problem: Problem, img: Tensor, steps: int, watch: Watch, held: Tensor | None = None) -> Refined:
-    """Refine an image: see :func:`~untrained_recon.recon.refine.steps.refine`."""
+    """:func:`~untrained_recon.recon.refine.steps.refine`, or without a sampled centre
+    :func:`~untrained_recon.recon.refine.without_centre.refine_without_centre`.
+    """
     operator, ksp, prior, error = problem.operator, problem.weighted, problem.prior(), problem.error
     if isinstance(operator, Sense) and min(calibration_block(problem.data.mask, FEWEST_LINES)) < FEWEST_LINES:
         return refine_without_centre(operator, ksp, img, prior, error, steps, watch, held)
