@@ -63,7 +63,7 @@ def fitted(compute: ComputeConfig, callback: list[float] | None = None, **settin
 
     chosen = FitConfig(**({"iterations": CASE.iterations} | settings))  # type: ignore[arg-type]
     with arithmetic(compute, DEVICE):
-        return fit(network, Sense(mps, mask), ksp, chosen, Watch(follow=None if callback is None else follow), noise=2**0.5)
+        return fit(network, Sense(mps, mask), ksp, chosen, Watch(follow=None if callback is None else follow), level=2**0.5)
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:

@@ -27,6 +27,12 @@ def calibration_block(mask: BoolArray, widest: int) -> tuple[int, int]:
     return best
 
 
+def calibration_region(mask: BoolArray) -> tuple[slice, slice]:
+    """Rows and columns of the fully sampled block around the centre of k-space, of whatever size."""
+    (y, x), (height, width) = (n // 2 for n in mask.shape), calibration_block(mask, max(mask.shape))
+    return slice(y - height // 2, y - height // 2 + height), slice(x - width // 2, x - width // 2 + width)
+
+
 def _centred_run(lines: BoolArray, widest: int) -> int:
     """The largest length L <= ``widest`` such that ``[n // 2 - L // 2, n // 2 - L // 2 + L)`` is True throughout."""
     centre = len(lines) // 2

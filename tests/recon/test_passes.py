@@ -66,9 +66,10 @@ def acquired(case: Case) -> tuple[ComplexArray, BoolArray, FloatArray]:
 
 
 @cache
-def reconstructed(case: Case, iterations: int, runs: int = 1) -> Reconstruction:
+def reconstructed(case: Case, iterations: int, runs: int = 1, of_fit: int = 30) -> Reconstruction:
     ksp, mask, _ = acquired(case)
-    settings: dict[str, Any] = {**SMALL, "refine": {"iterations": iterations}, "recon": {"runs": runs}, "maps": {"sets": case.sets}}
+    settings: dict[str, Any] = {"refine": {"iterations": iterations}, "recon": {"runs": runs}, "maps": {"sets": case.sets}}
+    settings = {**SMALL, **settings, "fit": {"iterations": of_fit}}
     return untrained_recon.reconstruct(ksp, mask, device="cpu", **settings)
 
 
@@ -85,6 +86,14 @@ def test_more_steps_are_never_worse(name: str) -> None:
     once, more, most = (error(CASES[name], FIRST_PASS + n * passes.STEPS) for n in (0, 1, 3))
     assert more < WORSE * once
     assert most < WORSE * min(more, once)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_more_iterations_of_the_fit_than_it_needs_change_nothing(name: str) -> None:
+    enough, many = (reconstructed(CASES[name], FIRST_PASS, of_fit=n) for n in (150, 1500))
+    assert many.account.stop_reason == "discrepancy"
+    assert many.account.iterations < 150
+    np.testing.assert_array_equal(many.magnitude, enough.magnitude)
 
 
 def test_more_runs_are_never_worse() -> None:

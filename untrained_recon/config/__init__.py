@@ -66,13 +66,16 @@ class FitConfig(Section):
         0, ge=0, le=1_000_000, description="3-D: iterations of a plane that starts from the network of the one before; 0: none does"
     )
     lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
-    schedule: Literal["constant", "one-cycle"] = Field("constant", description="course of the step size")
+    schedule: Literal["constant", "one-cycle", "warmup-stable-decay"] = Field(
+        "constant", description="course of the step size; the last one falls when the fit is about to end, whatever ends it"
+    )
     keep: Literal["last", "lowest-loss"] = Field("last", description="which iterate becomes the image")
     discrepancy: float = Field(
         0.0,
         ge=0,
         le=100,
-        description="squared residual at which the fit ends, in units of the noise's, if a noise scan tells it; 0: never",
+        description="squared residual at which the fit ends: of the noise's, if a noise scan tells it; before a refinement, of the"
+        " square of twice the uncertainty by noise and maps; 0: never",
     )
     time_budget_s: float = Field(
         0.0,

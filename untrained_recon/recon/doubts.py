@@ -35,7 +35,7 @@ from untrained_recon.physics.maps import FEWEST_LINES
 from untrained_recon.physics.operators import CoilFourier, Sense, fft2, ifft2
 from untrained_recon.physics.uncertainty import noise_level, noise_sd
 from untrained_recon.recon.fit.loop import OUT_OF_TIME
-from untrained_recon.sampled import calibration_block
+from untrained_recon.sampled import calibration_region
 from untrained_recon.types import BoolArray, KSpace
 
 MISFIT = 2.0  # 0.2 to 1.6 on healthy scans, 1.5 to 20 where one set of maps had to explain a folded field of view
@@ -208,10 +208,9 @@ def _between(mask: BoolArray) -> BoolArray:
 
 def _block(mask: BoolArray, fewest: int = 1) -> BoolArray:
     """The calibration block, True within; nowhere if it is of fewer lines."""
-    (y, x), (height, width) = (n // 2 for n in mask.shape), calibration_block(mask, max(mask.shape))
-    block = np.zeros_like(mask)
-    if min(height, width) >= fewest:
-        block[y - height // 2 : y - height // 2 + height, x - width // 2 : x - width // 2 + width] = True
+    block, region = np.zeros_like(mask), calibration_region(mask)
+    if min(side.stop - side.start for side in region) >= fewest:
+        block[region] = True
     return block
 
 

@@ -33,6 +33,7 @@ from untrained_recon.types import KSpace
 logger = logging.getLogger(__name__)
 
 FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for its steps matters more
+NEAR = 2.0  # uncertainties, root mean square, to which a fit explains the samples: the refinement begins with a threshold of five
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
 WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
@@ -205,8 +206,10 @@ def _held_chi2(problem: Problem, held: Tensor, relative: float) -> float:
 
 def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, watch: Watch) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
-    # an estimated level may be too high, and would end the fit too early
-    noise = problem.noise if problem.data.prewhitened else 0.0
+    if config.refine.iterations:
+        level = NEAR * problem.error
+    else:  # an estimated level may be too high, and would end the fit too early
+        level = problem.noise if problem.data.prewhitened else 0.0
     if min(operator.ishape[-2:]) < LEAST_SIDE:
         raise FitError(f"a side of {min(operator.ishape[-2:])} pixels is too short for the network; it takes {LEAST_SIDE}")
     name, follows, before = f"coil {problem.coil}, run {number}", config.fit.following_iterations, watch.warm_start
@@ -221,7 +224,7 @@ def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, wat
         if before is not None and follows and before.lend(name, network):
             settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
         with arithmetic(config.compute, ksp.device):
-            result = fit(network, operator, ksp, settings, watch, held=held, noise=noise)
+            result = fit(network, operator, ksp, settings, watch, held=held, level=level)
         if before is not None and follows:
             before.keep(name, network)
         return result

@@ -1,5 +1,7 @@
 import itertools
 import math
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from untrained_recon.errors import FitError, HostGoneError
 from untrained_recon.phantom.head import coil_maps, head
 from untrained_recon.physics.operators import CoilFourier, fft2
 from untrained_recon.recon.fit.loop import FitResult, fit, radial_weight
+from untrained_recon.recon.fit.optimisers import DECAY, WARM_UP
 from untrained_recon.recon.fit.watch import Progress, Watch
 from untrained_recon.recon.networks import ConvDecoder, to_complex
 
@@ -36,7 +39,9 @@ def some_lines() -> torch.Tensor:
     return held
 
 
-@pytest.mark.parametrize("settings", [{}, {"schedule": "one-cycle", "lr": 0.03, "weighting": 0.5}])
+@pytest.mark.parametrize(
+    "settings", [{}, *({"schedule": name, "lr": 0.03, "weighting": 0.5} for name in ("one-cycle", "warmup-stable-decay"))]
+)
 def test_the_loss_falls_and_the_image_explains_the_data(settings: dict[str, object]) -> None:
     operator, ksp = problem()
     losses: list[float] = []
@@ -135,7 +140,38 @@ def test_a_fit_ends_when_its_residual_is_down_to_the_noise() -> None:
     network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
     noise = 0.5 * float(ksp.abs().square().mean().sqrt())
     settings = FitConfig(iterations=500, discrepancy=0.8)
-    result = fit(network, operator, ksp, settings, Watch(follow=follow), noise=noise)
+    result = fit(network, operator, ksp, settings, Watch(follow=follow), level=noise)
     assert result.stop_reason == "discrepancy"
     assert residuals[-1] <= 0.8 * noise**2 < residuals[-2]
     assert run(operator, ksp, iterations=40, discrepancy=0.8).stop_reason == "iterations"  # the noise is not known
+
+
+def settled(iterations: int, level: float, watch: Watch) -> FitResult:
+    operator, ksp = problem()
+    network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+    settings = FitConfig(iterations=iterations, discrepancy=1, lr=0.03, schedule="warmup-stable-decay")
+    return fit(network, operator, ksp, settings, watch, level=level * float(ksp.abs().square().mean().sqrt()))
+
+
+def test_more_iterations_than_the_data_ask_for_change_nothing() -> None:
+    images: list[torch.Tensor] = []
+    once = settled(200, 0.5, Watch(follow=lambda progress: images.append(progress.img)))
+    assert (once.iterations, once.stop_reason) == (len(images), "discrepancy")
+    assert WARM_UP + DECAY < once.iterations < 200
+    assert torch.equal(settled(1000, 0.5, Watch()).img, once.img)
+    steps = [float((after - before).norm()) for before, after in itertools.pairwise(images)]
+    assert steps[-1] < 0.1 * steps[-1 - DECAY]  # it has settled
+
+
+def test_a_fit_settles_before_its_iterations_or_its_time_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    images: list[torch.Tensor] = []
+    watch = Watch(follow=lambda progress: images.append(progress.img))
+    assert settled(90, 0, watch).stop_reason == "iterations"
+    by_iterations, images[:] = images[-2:], []
+    clock = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) / 100)
+    late = settled(1000, 0, replace(watch, deadline=2))
+    assert late.stop_reason == "time budget"
+    assert late.iterations == len(images) < 200
+    for before, after in (by_iterations, images[-2:]):
+        assert (after - before).norm() < 0.01 * after.norm()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from untrained_recon.sampled import calibration_block
+from untrained_recon.sampled import calibration_region
 from untrained_recon.types import BoolArray
 
 FEWEST_LINES = 10  # outside the calibration block; of fewer, none can be spared
@@ -20,10 +20,8 @@ def held_out(mask: BoolArray, share: float, generator: torch.Generator) -> Tenso
     Returns:
         bool ``(n_y, n_x)``, True for the samples held out; None where none are.
     """
-    n_y = mask.shape[0]
-    height, _ = calibration_block(mask, n_y)
     lines = torch.from_numpy(mask.any(axis=1))
-    lines[n_y // 2 - height // 2 : n_y // 2 - height // 2 + height] = False
+    lines[calibration_region(mask)[0]] = False
     outer = lines.nonzero()[:, 0]
     if share == 0 or len(outer) < FEWEST_LINES:
         return None
@@ -46,10 +44,8 @@ def held_out_samples(mask: BoolArray, share: float, generator: torch.Generator) 
     Returns:
         bool ``(n_y, n_x)``, True for the samples held out.
     """
-    n_y = mask.shape[0]
-    height, _ = calibration_block(mask, n_y)
     outer = torch.from_numpy(mask.copy())
-    outer[n_y // 2 - height // 2 : n_y // 2 - height // 2 + height] = False
+    outer[calibration_region(mask)[0]] = False
     return outer & (torch.rand(mask.shape, generator=generator) < share)
 
 

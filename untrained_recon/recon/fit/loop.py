@@ -11,7 +11,7 @@ from torch import Tensor
 from untrained_recon.config import FitConfig
 from untrained_recon.errors import FitError
 from untrained_recon.physics.operators import CoilFourier, Sense
-from untrained_recon.recon.fit.optimisers import StepSizes, build_optimiser
+from untrained_recon.recon.fit.optimisers import StepSizes, WarmupStableDecay, build_optimiser
 from untrained_recon.recon.fit.recorded import recorded
 from untrained_recon.recon.fit.watch import LOOK, UNWATCHED, Progress, Watch
 from untrained_recon.recon.networks import ImageGenerator, to_complex
@@ -44,7 +44,7 @@ def fit(
     watch: Watch = UNWATCHED,
     steps: StepSizes | None = None,
     held: Tensor | None = None,
-    noise: float = 0.0,
+    level: float = 0.0,
 ) -> FitResult:
     """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network.
 
@@ -61,24 +61,25 @@ def fit(
         watch: Time after which the image is taken as it is, and who follows.
         steps: Takes the step sizes of an Adam fit.
         held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.recon.fit.held_out.held_out`.
-        noise: Standard deviation of the complex noise in ``ksp``, for ``settings.discrepancy``; 0: not known.
+        level: Standard deviation of what ``ksp`` holds that is not to be explained, for ``settings.discrepancy``; 0: not known.
 
     Returns:
         The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
-        early, its image. On a GPU a fit may end :data:`~untrained_recon.recon.fit.watch.LOOK` iterations late.
+        early, its image. On a GPU a fit may end :data:`~untrained_recon.recon.fit.watch.LOOK` iterations late. Where the step size
+        is one that falls, it falls before the fit ends, but for the callback's sake.
 
     Raises:
         FitError: The loss became NaN or infinite.
     """
     _settle_vector_math()
     if settings.optimiser != "gd-a":
-        return _descend(network, operator, ksp, settings, watch, steps, held, noise)
+        return _descend(network, operator, ksp, settings, watch, steps, held, level)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
     with_adam = settings.model_copy(update={"optimiser": "adam"})
-    result = _descend(first, operator, ksp, with_adam, watch, recorded, held, noise)
+    result = _descend(first, operator, ksp, with_adam, watch, recorded, held, level)
     if result.stop_reason not in (FINISHED, DISCREPANCY):
         return result
-    return _descend(network, operator, ksp, settings, watch, recorded, held, noise)
+    return _descend(network, operator, ksp, settings, watch, recorded, held, level)
 
 
 def _descend(
@@ -89,7 +90,7 @@ def _descend(
     watch: Watch,
     steps: StepSizes | None,
     held: Tensor | None,
-    noise: float,
+    level: float,
 ) -> FitResult:
     fitted = operator.mask > 0 if held is None else (operator.mask > 0) & ~held
     ksp = ksp * fitted
@@ -98,10 +99,12 @@ def _descend(
     target = ksp * scale
     weight = radial_weight(ksp.shape[-2:], settings.weighting, ksp.device)
     energy = float(_energy(weight * target))
-    enough = settings.discrepancy * noise**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
+    enough = settings.discrepancy * level**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
 
     begun = time.monotonic()
     optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
+    course = schedule if isinstance(schedule, WarmupStableDecay) else None
+    falling = course.decay if course else 0  # iterations
 
     def descent() -> tuple[Tensor, Tensor, Tensor]:
         """Gradients; objective, residual and image."""
@@ -114,14 +117,17 @@ def _descend(
 
     step = recorded(descent, ksp.device) if network.recorded else descent
     look = LOOK[ksp.device.type] if settings.keep == "last" else 1
-    loss, lowest, kept, iteration, stop_reason = math.nan, math.inf, None, 0, FINISHED
-    for iteration in range(1, settings.iterations + 1):
+    loss, lowest, kept, iteration, stop_reason, last = math.nan, math.inf, None, 0, FINISHED, settings.iterations
+    while iteration < last:
+        if course and iteration == last - falling:
+            course.fall()
+        iteration += 1
         objective, residual, img = step()
         optimiser.step()
         if steps is not None and isinstance(optimiser, torch.optim.Adam):
             steps.record(optimiser)
         schedule.step()
-        if iteration % look and iteration < settings.iterations and not watch.passed():
+        if iteration % look and iteration < last and not watch.passed():
             continue
         loss = float(objective)
         if not math.isfinite(loss):
@@ -131,12 +137,14 @@ def _descend(
         if watch.followed and watch.stops(Progress("fit", iteration, settings.iterations, loss, img / scale)):
             stop_reason = CALLBACK
             break
-        if (time.monotonic() - begun) / iteration > watch.left():  # another one would end too late
+        each, left = (time.monotonic() - begun) / iteration, watch.left()
+        if each > left:  # another one would end too late
             stop_reason = OUT_OF_TIME
             break
-        if enough > 0 and float(_energy(residual)) <= enough:
-            stop_reason = DISCREPANCY
-            break
+        if stop_reason == FINISHED and enough > 0 and float(_energy(residual)) <= enough:
+            stop_reason, last = DISCREPANCY, min(iteration + falling, last)
+        if stop_reason == FINISHED and each * falling > left:
+            stop_reason, last = OUT_OF_TIME, min(iteration + falling, last)
 
     if kept is not None:
         return FitResult(kept / scale, iteration, lowest, stop_reason)

@@ -1,5 +1,6 @@
 """The optimisers of the paper's appendix C.2: Adam, gradient descent (GD), and GD with the step sizes that Adam took (GD-A)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,9 @@ from untrained_recon.config import FitConfig
 
 Layers = Sequence[Sequence[nn.Parameter]]
 """The parameters of a network, layer by layer."""
+
+WARM_UP, DECAY = 24, 25  # iterations at most, each; a third of them all at the most
+COLD = 0.04  # share of the step size to begin with
 
 
 class StepSizes:
@@ -49,7 +53,37 @@ def build_optimiser(layers: Layers, settings: FitConfig, steps: StepSizes | None
             optimiser, max_lr=settings.lr, total_steps=settings.iterations + 1, cycle_momentum=settings.optimiser == "adam"
         )
         return optimiser, cycle
+    if settings.schedule == "warmup-stable-decay":
+        return optimiser, WarmupStableDecay(optimiser, settings.iterations)
     return optimiser, LambdaLR(optimiser, lambda _: 1.0)
+
+
+class WarmupStableDecay(LambdaLR):
+    """A step size that rises, stays, and falls to nothing when it is told to [Hu et al., MiniCPM, arXiv:2404.06395].
+
+    So an iterate is the same whatever number of iterations it might have had.
+
+    Args:
+        optimiser: Whose step size it is.
+        iterations: Of them all, at most.
+
+    Attributes:
+        decay: Iterations of the fall.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, iterations: int) -> None:
+        self._warm_up, self.decay = min(WARM_UP, iterations // 3), min(DECAY, iterations // 3)
+        self._falls_from = math.inf
+        super().__init__(optimiser, self._factor)
+
+    def fall(self) -> None:
+        """Begin to fall."""
+        self._falls_from = self.last_epoch
+
+    def _factor(self, iteration: int) -> float:
+        if iteration > self._falls_from:
+            return _cosine((self._falls_from + self.decay - iteration) / self.decay)
+        return COLD + (1 - COLD) * _cosine(iteration / self._warm_up) if iteration < self._warm_up else 1.0
 
 
 class _Follow:
@@ -60,6 +94,11 @@ class _Follow:
 
     def __call__(self, iteration: int) -> float:
         return self._values[min(iteration, len(self._values) - 1)]
+
+
+def _cosine(part: float) -> float:
+    """From 0 to 1, level at both ends."""
+    return (1 - math.cos(math.pi * part)) / 2
 
 
 def _mean_step(adam: torch.optim.Adam, layer: Sequence[nn.Parameter], lr: float, beta: float, eps: float) -> float:
