@@ -206,10 +206,9 @@ def _held_chi2(problem: Problem, held: Tensor, relative: float) -> float:
 
 def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, watch: Watch) -> FitResult:
     operator, ksp = problem.operator, problem.weighted
-    if config.refine.iterations:
-        level = NEAR * problem.error
-    else:  # an estimated level may be too high, and would end the fit too early
-        level = problem.noise if problem.data.prewhitened else 0.0
+    # an estimated level may be too high, and would end a fit too early that nothing refines
+    noise = problem.noise if problem.data.prewhitened else 0.0
+    level = NEAR * problem.error if config.refine.iterations else noise
     if min(operator.ishape[-2:]) < LEAST_SIDE:
         raise FitError(f"a side of {min(operator.ishape[-2:])} pixels is too short for the network; it takes {LEAST_SIDE}")
     name, follows, before = f"coil {problem.coil}, run {number}", config.fit.following_iterations, watch.warm_start
