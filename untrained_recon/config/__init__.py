@@ -65,7 +65,7 @@ class FitConfig(Section):
     following_iterations: int = Field(
         0, ge=0, le=1_000_000, description="3-D: iterations of a plane that starts from the network of the one before; 0: none does"
     )
-    lr: float = Field(0.01, gt=0, le=1e6, description="step size (the largest of the cycle with one-cycle)")
+    lr: float = Field(0.01, gt=0, le=1e6, description="step size; the largest, where the schedule changes it")
     schedule: Literal["constant", "one-cycle", "warmup-stable-decay"] = Field(
         "constant", description="course of the step size; the last one falls when the fit is about to end, whatever ends it"
     )

@@ -65,8 +65,8 @@ def fit(
 
     Returns:
         The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
-        early, its image. On a GPU a fit may end :data:`~untrained_recon.recon.fit.watch.LOOK` iterations late. Where the step size
-        is one that falls, it falls before the fit ends, but for the callback's sake.
+        early, its image. On a GPU a fit may end :data:`~untrained_recon.recon.fit.watch.LOOK` iterations late. Where the
+        schedule is warmup-stable-decay, the step size falls before the fit ends, whatever ends it but the callback.
 
     Raises:
         FitError: The loss became NaN or infinite.
@@ -143,8 +143,8 @@ def _descend(
             break
         if stop_reason == FINISHED and enough > 0 and float(_energy(residual)) <= enough:
             stop_reason, last = DISCREPANCY, min(iteration + falling, last)
-        if stop_reason == FINISHED and each * falling > left:
-            stop_reason, last = OUT_OF_TIME, min(iteration + falling, last)
+        if stop_reason == FINISHED and iteration + falling < last and each * falling > left:
+            stop_reason, last = OUT_OF_TIME, iteration + falling
 
     if kept is not None:
         return FitResult(kept / scale, iteration, lowest, stop_reason)
