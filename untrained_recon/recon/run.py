@@ -32,10 +32,12 @@ from untrained_recon.types import KSpace
 
 logger = logging.getLogger(__name__)
 
-FIT_SHARE = 0.4  # of the time, where a refinement follows: what that needs for its steps matters more
+FIT_SHARE = 0.25  # of the time, where a refinement follows: what that needs for its steps matters more
 NEAR = 2.0  # uncertainties, root mean square, to which a fit explains the samples: the refinement begins with a threshold of five
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
+FEWEST = 30  # iterations of a network that starts anew; after fewer, CG-SENSE is the better start of a refinement
+FEWEST_STEPS = 10  # of the refinement; what fewer make of CG-SENSE was up to 3 dB worse than it
 WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
 LEAST_SIDE = 7  # pixels; of less (6×200), processes died in PyTorch's backward pass, in 3 of 12 starts
 RUN_AWAY = 4.0  # likewise; a network that was not fitted has about 2
@@ -114,7 +116,8 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
     """Fit a network and refine its image in a first pass, where ``refine.iterations`` asks for it and the noise is known.
 
     Where the time ends the fit, the conventional image takes the place of the network's if it is the better one, as the start of
-    the refinement or as the result. It also starts the refinement where the network's image is worse than none.
+    the refinement or as the result. It also starts the refinement where time does not suffice for :data:`FEWEST` iterations, or the
+    network's image is worse than none; and is the result where time ends the refinement before :data:`FEWEST_STEPS`.
 
     Args:
         problem: What is to be solved.
@@ -141,7 +144,7 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
     if left_over >= RUN_AWAY:
         raise FitError(f"the fit ran away: its squared residual is {left_over:.3g} times that of no image; lower fit.lr")
     fitted = Run(found.img, account)
-    if found.stop_reason == OUT_OF_TIME and rival is not None and rival.error <= _relative(problem, found.img, rival.trial):
+    if rival is not None and (found.too_early or _is_better(rival, problem, found)):
         fitted = Run(rival.img, account, conventional=True)
     if steps == 0 or watch.passed() or found.stop_reason == CALLBACK or problem.error == 0:
         held_chi2 = math.nan if held is None else _held_chi2(problem, held, _relative(problem, found.img, held))
@@ -149,6 +152,8 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
     start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
     with arithmetic(config.compute, problem.ksp.device):
         refined = first_pass(problem, start, steps, watch, held)
+    if rival is not None and refined.stop_reason == OUT_OF_TIME and refined.iterations < FEWEST_STEPS:
+        return Run(rival.img, account, conventional=True)
     held_chi2 = math.nan if held is None else _held_chi2(problem, held, refined.held_out**2)
     done = replace(account, refinements=refined.iterations, refinement_stop=refined.stop_reason, held_out_chi2=held_chi2)
     return Run(refined.img, done)
@@ -187,6 +192,11 @@ def _rival(problem: Problem, held: Tensor | None, refined: bool, generator: torc
     return _Rival(img if trial is None or (refined and held is not None) else problem.conventional(), trial, error)
 
 
+def _is_better(rival: _Rival, problem: Problem, found: FitResult) -> bool:
+    """Whether the conventional image predicts no worse than a network that time has ended."""
+    return found.stop_reason == OUT_OF_TIME and rival.error <= _relative(problem, found.img, rival.trial)
+
+
 def _lines(problem: Problem, share: float, generator: torch.Generator) -> Tensor | None:
     held = held_out(problem.data.mask, share, generator)
     return None if held is None else held.to(problem.ksp.device)
@@ -219,11 +229,11 @@ def _fit(problem: Problem, held: Tensor | None, config: Config, number: int, wat
         network = build_network(config.network, out_channels, out_size, generator, config.compute, ksp.device)
         network.save_memory = save_memory or must_save(network, operator.oshape)
         network.recorded &= not network.save_memory  # a recording keeps its memory to itself
-        settings = config.fit
+        settings, fewest = config.fit, FEWEST if config.refine.iterations else 1
         if before is not None and follows and before.lend(name, network):
-            settings = settings.model_copy(update={"iterations": min(follows, settings.iterations)})
+            settings, fewest = settings.model_copy(update={"iterations": min(follows, settings.iterations)}), 1
         with arithmetic(config.compute, ksp.device):
-            result = fit(network, operator, ksp, settings, watch, held=held, level=level)
+            result = fit(network, operator, ksp, settings, watch, held=held, level=level, fewest=fewest)
         if before is not None and follows:
             before.keep(name, network)
         return result

@@ -175,3 +175,20 @@ def test_a_fit_settles_before_its_iterations_or_its_time_end(monkeypatch: pytest
     assert late.iterations == len(images) < 200
     for before, after in (by_iterations, images[-2:]):
         assert (after - before).norm() < 0.01 * after.norm()
+
+
+def test_a_fit_ends_at_once_where_time_is_too_short_for_the_fewest_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator, ksp = problem()
+
+    def in_time(seconds: float, fewest: int) -> FitResult:
+        clock = itertools.count()
+        monkeypatch.setattr(time, "monotonic", lambda: next(clock) / 100)
+        network = ConvDecoder(4, (24, 20), in_size=(3, 3), layers=4, channels=16, generator=torch.Generator().manual_seed(0))
+        return fit(network, operator, ksp, FitConfig(iterations=1000), Watch(deadline=seconds), fewest=fewest)
+
+    short, enough, any_number = in_time(0.5, 30), in_time(2, 30), in_time(0.5, 1)
+    assert (short.stop_reason, short.too_early) == ("time budget", True)
+    assert short.iterations < 5 < any_number.iterations < 30
+    assert enough.iterations >= 30
+    assert not enough.too_early
+    assert not any_number.too_early

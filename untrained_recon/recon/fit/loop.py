@@ -28,12 +28,14 @@ class FitResult:
         iterations: Iterations done.
         loss: Weighted squared residual relative to the data.
         stop_reason: Why it ended.
+        too_early: Whether time ended it before the fewest iterations that were worth it.
     """
 
     img: Tensor
     iterations: int
     loss: float
     stop_reason: str
+    too_early: bool = False
 
 
 def fit(
@@ -45,6 +47,7 @@ def fit(
     steps: StepSizes | None = None,
     held: Tensor | None = None,
     level: float = 0.0,
+    fewest: int = 1,
 ) -> FitResult:
     """Minimise ``‖W (y - A G(C))‖² / ‖W y‖²`` over the weights C of the network.
 
@@ -62,6 +65,7 @@ def fit(
         steps: Takes the step sizes of an Adam fit.
         held: bool ``(n_y, n_x)``, samples that the fit does not see, see :func:`~untrained_recon.recon.fit.held_out.held_out`.
         level: Standard deviation of what ``ksp`` holds that is not to be explained, for ``settings.discrepancy``; 0: not known.
+        fewest: Iterations that are worth their time; where it does not suffice for them, the fit ends as soon as that is seen.
 
     Returns:
         The last iterate, or with ``keep: lowest-loss`` the one that explained the data best. Where the first fit of ``gd-a`` ends
@@ -73,13 +77,13 @@ def fit(
     """
     _settle_vector_math()
     if settings.optimiser != "gd-a":
-        return _descend(network, operator, ksp, settings, watch, steps, held, level)
+        return _descend(network, operator, ksp, settings, watch, steps, held, level, fewest)
     recorded = StepSizes((first := copy.deepcopy(network)).layer_parameters())
     with_adam = settings.model_copy(update={"optimiser": "adam"})
-    result = _descend(first, operator, ksp, with_adam, watch, recorded, held, level)
+    result = _descend(first, operator, ksp, with_adam, watch, recorded, held, level, fewest)
     if result.stop_reason not in (FINISHED, DISCREPANCY):
         return result
-    return _descend(network, operator, ksp, settings, watch, recorded, held, level)
+    return _descend(network, operator, ksp, settings, watch, recorded, held, level, fewest)
 
 
 def _descend(
@@ -91,6 +95,7 @@ def _descend(
     steps: StepSizes | None,
     held: Tensor | None,
     level: float,
+    fewest: int,
 ) -> FitResult:
     fitted = operator.mask > 0 if held is None else (operator.mask > 0) & ~held
     ksp = ksp * fitted
@@ -101,7 +106,7 @@ def _descend(
     energy = float(_energy(weight * target))
     enough = settings.discrepancy * level**2 * float(scale) ** 2 * fitted.sum().item() * ksp[..., 0, 0].numel()
 
-    begun = time.monotonic()
+    begun, fewest = time.monotonic(), min(fewest, settings.iterations)
     optimiser, schedule = build_optimiser(network.layer_parameters(), settings, steps)
     course = schedule if isinstance(schedule, WarmupStableDecay) else None
     falling = course.decay if course else 0  # iterations
@@ -138,7 +143,7 @@ def _descend(
             stop_reason = CALLBACK
             break
         each, left = (time.monotonic() - begun) / iteration, watch.left()
-        if each > left:  # another one would end too late
+        if each * max(fewest - iteration, 1) > left:  # they would end too late
             stop_reason = OUT_OF_TIME
             break
         if stop_reason == FINISHED and enough > 0 and float(_energy(residual)) <= enough:
@@ -146,10 +151,11 @@ def _descend(
         if stop_reason == FINISHED and iteration + falling < last and each * falling > left:
             stop_reason, last = OUT_OF_TIME, iteration + falling
 
+    too_early = stop_reason == OUT_OF_TIME and iteration < fewest
     if kept is not None:
-        return FitResult(kept / scale, iteration, lowest, stop_reason)
+        return FitResult(kept / scale, iteration, lowest, stop_reason, too_early)
     with torch.no_grad():
-        return FitResult(_image(network, operator) / scale, iteration, loss, stop_reason)
+        return FitResult(_image(network, operator) / scale, iteration, loss, stop_reason, too_early)
 
 
 def _energy(ksp: Tensor) -> Tensor:

@@ -81,9 +81,9 @@ class WarmupStableDecay(LambdaLR):
         self._falls_from = self.last_epoch
 
     def _factor(self, iteration: int) -> float:
-        if iteration > self._falls_from:
-            return _cosine((self._falls_from + self.decay - iteration) / self.decay)
-        return COLD + (1 - COLD) * _cosine(iteration / self._warm_up) if iteration < self._warm_up else 1.0
+        risen = COLD + (1 - COLD) * _cosine(iteration / self._warm_up) if iteration < self._warm_up else 1.0
+        left = self._falls_from + self.decay - iteration
+        return risen * (_cosine(left / self.decay) if left < self.decay else 1.0)
 
 
 class _Follow:
