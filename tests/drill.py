@@ -26,7 +26,7 @@ from tests.doubles.helpers import Answer, _receive_all, acquisition, read_raw, s
 from untrained_recon.phantom.simulation import simulate
 
 QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "refine.iterations": "2", "network.layers": "3"}
-SLOW = {**QUICK, "fit.iterations": "1000000"}
+SLOW = {**QUICK, "fit.iterations": "1000000", "fit.discrepancy": "0"}
 PATIENCE_S = 60.0
 MIB = 1 << 20
 BOMB = "".join(

@@ -40,7 +40,7 @@ from untrained_recon.types import KSpace, Reconstruction
 from untrained_recon.wire import CLOSE
 
 QUICK = {"config": "fast", "fit.iterations": "3", "network.channels": "8", "refine.iterations": "2", "network.layers": "3"}
-SLOW = {**QUICK, "fit.iterations": "1000000"}
+SLOW = {**QUICK, "fit.iterations": "1000000", "fit.discrepancy": "0"}
 
 Scan = tuple[bytes, list[ismrmrd.Acquisition]]
 

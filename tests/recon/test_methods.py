@@ -88,7 +88,7 @@ def test_the_average_of_runs_is_the_mean_of_the_single_ones(data: KSpace) -> Non
 def test_refinement_brings_the_networks_image_closer_to_the_truth(data: KSpace, truth: np.ndarray) -> None:
     plain, refined = (rss(solved(data, refine__iterations=n).coil_imgs).numpy() for n in ("0", "25"))
     assert nrmse(refined, truth) < 0.95 * nrmse(plain, truth)  # more on larger images, which hold more that is alike
-    spent = solved(data, refine__iterations="25", fit__iterations="1000000", fit__time_budget_s="1")
+    spent = solved(data, refine__iterations="25", fit__iterations="1000000", fit__discrepancy="0", fit__time_budget_s="1")
     assert spent.account.stop_reason == "time budget"
 
 
@@ -98,7 +98,7 @@ def test_refinement_helps_without_maps_too(data: KSpace, truth: np.ndarray) -> N
 
 
 def test_runs_share_the_time_of_an_image(data: KSpace) -> None:
-    budgeted = solved(data, recon__runs="4", fit__iterations="1000000", fit__time_budget_s="2")
+    budgeted = solved(data, recon__runs="4", fit__iterations="1000000", fit__discrepancy="0", fit__time_budget_s="2")
     assert budgeted.account.stop_reason == "time budget"
     assert budgeted.account.iterations >= 4
 

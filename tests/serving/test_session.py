@@ -180,7 +180,7 @@ def test_a_scan_that_was_abandoned_begins_no_more_fits(session: Session, small_s
 
 def test_fits_of_this_process_are_given_up_when_nobody_wants_them(small_scan: Path) -> None:
     xml, acquisitions = read_raw(small_scan)
-    session = Session(xml, {**QUICK, "fit.iterations": "1000000"})
+    session = Session(xml, {**QUICK, "fit.iterations": "1000000", "fit.discrepancy": "0"})
     with LocalJobs(CPU) as jobs:
         (data, *_) = session.assemble([acquisitions])
         running = jobs.submit("scan", data, session.config, 600.0)
@@ -214,7 +214,7 @@ def test_images_side_by_side_have_the_time_of_both(small_scan: Path, monkeypatch
 
 def test_fits_of_this_process_may_be_side_by_side(small_scan: Path) -> None:
     xml, acquisitions = read_raw(small_scan)
-    session = Session(xml, {**QUICK, "fit.iterations": "1000000", "compute.at_once": "2"})
+    session = Session(xml, {**QUICK, "fit.iterations": "1000000", "fit.discrepancy": "0", "compute.at_once": "2"})
     with LocalJobs(CPU, session.config.compute) as jobs:
         (data, *_) = session.assemble([acquisitions])
         quick = session.config.model_copy(update={"fit": session.config.fit.model_copy(update={"iterations": 3})})
