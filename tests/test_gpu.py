@@ -85,7 +85,10 @@ def test_every_precision_follows_the_plain_fit(kind: str, within: float) -> None
     assert fitted(compute).loss == pytest.approx(fitted(ComputeConfig(path="plain")).loss, rel=within)
 
 
-@pytest.mark.parametrize("settings", [{}, {"schedule": "warmup-stable-decay", "weighting": 0.5}, {"keep": "lowest-loss"}], ids=str)
+SCHEDULES = [{"schedule": name, "weighting": 0.5} for name in ("one-cycle", "warmup-stable-decay")]
+
+
+@pytest.mark.parametrize("settings", [{}, *SCHEDULES, {"keep": "lowest-loss"}], ids=str)
 def test_a_recorded_fit_is_the_fit(settings: dict[str, Any]) -> None:
     each, recorded = (ComputeConfig(precision="float32", graphs=graphs, deterministic=True) for graphs in (False, True))
     followed: list[float] = []

@@ -37,7 +37,7 @@ NEAR = 2.0  # uncertainties, root mean square, to which a fit explains the sampl
 LAMDA, ITERATIONS = 0.01, 15  # of CG-SENSE, to compare with
 TRIAL = 0.1  # of the lines, left out of CG-SENSE to see how well it predicts them
 FEWEST = 30  # iterations of a network that starts anew; after fewer, CG-SENSE is the better start of a refinement
-FEWEST_STEPS = 10  # of the refinement; what fewer make of CG-SENSE was up to 3 dB worse than it
+WORTH_DELIVERING = 10  # steps of the refinement; what fewer make of CG-SENSE was up to 3 dB worse than it
 WORSE_THAN_NOTHING = 1.0  # squared residual relative to the samples: that of a zero image
 LEAST_SIDE = 7  # pixels; of less (6×200), processes died in PyTorch's backward pass, in 3 of 12 starts
 RUN_AWAY = 4.0  # likewise; a network that was not fitted has about 2
@@ -117,7 +117,7 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
 
     Where the time ends the fit, the conventional image takes the place of the network's if it is the better one, as the start of
     the refinement or as the result. It also starts the refinement where time does not suffice for :data:`FEWEST` iterations, or the
-    network's image is worse than none; and is the result where time ends the refinement before :data:`FEWEST_STEPS`.
+    network's image is worse than none; and is the result where time ends the refinement before :data:`WORTH_DELIVERING` steps.
 
     Args:
         problem: What is to be solved.
@@ -149,10 +149,10 @@ def run(problem: Problem, config: Config, number: int, watch: Watch) -> Run:
     if steps == 0 or watch.passed() or found.stop_reason == CALLBACK or problem.error == 0:
         held_chi2 = math.nan if held is None else _held_chi2(problem, held, _relative(problem, found.img, held))
         return replace(fitted, account=replace(account, held_out_chi2=held_chi2))
-    start = fitted.img if left_over < WORSE_THAN_NOTHING else problem.conventional(held)
+    start = fitted.img if fitted.conventional or left_over < WORSE_THAN_NOTHING else problem.conventional(held)
     with arithmetic(config.compute, problem.ksp.device):
         refined = first_pass(problem, start, steps, watch, held)
-    if rival is not None and refined.stop_reason == OUT_OF_TIME and refined.iterations < FEWEST_STEPS:
+    if rival is not None and refined.stop_reason == OUT_OF_TIME and refined.iterations < WORTH_DELIVERING:
         return Run(rival.img, account, conventional=True)
     held_chi2 = math.nan if held is None else _held_chi2(problem, held, refined.held_out**2)
     done = replace(account, refinements=refined.iterations, refinement_stop=refined.stop_reason, held_out_chi2=held_chi2)

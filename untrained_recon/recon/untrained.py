@@ -157,8 +157,8 @@ def reconstruct_untrained(data: KSpace, ksp: Tensor, mask: Tensor, config: Confi
         return replace(found, account=account, cautions=(late, *found.cautions))
     imgs, last, more = [torch.stack([one.img for one in repeated]).mean(dim=0) for repeated in runs], task, 0
     if all(one.account.refinement_stop == DISCREPANCY for one in flat):
-        half = watch.part(0.5) if config.evidence.replicas else watch  # the replicas get the other half
-        last, imgs, more = task.refined_on(imgs, config, half)
+        part = watch.part(0.5) if config.evidence.replicas else watch  # the replicas get the other half
+        last, imgs, more = task.refined_on(imgs, config, part)
 
     def again(ksp: Tensor, unhurried: Watch) -> Tensor:
         coils = torch.split(ksp, [len(problem.ksp) for problem in last.problems])
